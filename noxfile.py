@@ -1,0 +1,107 @@
+"""The project's checks. ``nox`` runs the default ones, ``nox --list`` names them all.
+
+Every session makes its own environment and installs what it needs, as the dependency groups
+in pyproject.toml say. The default run needs no Python but the one that runs nox.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nox
+from nox.command import CommandFailed
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "virtualenv"
+nox.options.reuse_venv = "yes"
+nox.options.error_on_missing_interpreters = False
+
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+CORE = Path("src/carpproto/core")
+CORE_TESTS = Path("tests/core")
+
+
+def install(session: nox.Session, *groups: str, project: tuple[str, ...] = ("-e", ".")) -> None:
+    """Install dependency groups and the project itself, editable unless told otherwise."""
+    session.install(*project, *nox.project.dependency_groups(PYPROJECT, *groups))
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Ruff: lint rules and formatting."""
+    install(session, "lint", project=())
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Mypy and pyright, strict, and that every public name has a complete type."""
+    install(session, "types")
+    session.run("mypy", "--strict")
+    session.run("pyright")
+    session.run("pyright", "--verifytypes", "carpproto", "--ignoreexternal")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """All tests but the deep ones, with branch coverage; arguments go to pytest."""
+    install(session, "test")
+    # Not pytest --cov: coverage has to start before pytest loads the package's own plugin.
+    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.run("coverage", "report")
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Each module of the core: 100 % of its branches, by its own test file alone."""
+    modules = sorted(CORE.glob("[!_]*.py"))
+    if not modules:
+        session.error(f"no modules found in {CORE}")
+    tests_of = {module: CORE_TESTS / f"test_{module.name}" for module in modules}
+    missing = [f"{module} has no {test}" for module, test in tests_of.items() if not test.exists()]
+    if missing:
+        session.error("\n".join(["each core module needs a test file of its own:", *missing]))
+
+    install(session, "test")
+    env = {"COVERAGE_FILE": str(Path(session.create_tmp(), "coverage").resolve())}
+    report = ["coverage", "report", "--show-missing", "--fail-under=100"]
+    short = []
+    for module, test in tests_of.items():
+        session.run("coverage", "run", "-m", "pytest", "--quiet", str(test), env=env)
+        try:
+            session.run(*report, f"--include={module}", env=env)
+        except CommandFailed:
+            short.append(f"{module} is not fully covered by {test}")
+    if short:
+        session.error("\n".join(short))
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation, warnings being errors, and run its examples."""
+    install(session, "docs")
+    sphinx = ["sphinx-build", "-W", "--keep-going", "-b"]
+    session.run(*sphinx, "html", "docs", "docs/_build/html")
+    session.run(*sphinx, "doctest", "docs", "docs/_build/doctest")
+
+
+@nox.session(python=["3.10", "3.11", "3.12", "3.13", "3.14"], default=False)
+def versions(session: nox.Session) -> None:
+    """The tests on every supported Python that is here, with the wheel rather than src."""
+    install(session, "test", project=(".",))
+    session.run("pytest", *session.posargs)
+
+
+@nox.session(default=False)
+def deep(session: nox.Session) -> None:
+    """The tests that take minutes; arguments go to pytest."""
+    install(session, "test")
+    session.run("pytest", "-m", "deep", *session.posargs)
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """The benchmarks, checked against their bounds; arguments go to benchmarks/run.py."""
+    install(session, "bench")
+    session.run("python", "benchmarks/run.py", "--check", *session.posargs)

@@ -1,0 +1,1 @@
+"""The pure core: see carpproto, which re-exports its public names."""

@@ -1,0 +1,352 @@
+"""How the implementations differ, as data.
+
+Must not know of hosts, events or time. A `Profile` is a value; a field of it is one
+question that the systems answer differently. To model another release, or a mixture, take the
+nearest and `Profile.replace` what differs. "Files" below are ``sys/netinet/ip_carp.c`` of the
+BSDs (FreeBSD 12.1 where no release is named) and ``src/carp.c`` of UCarp 1.5.2.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any, NamedTuple
+
+from carpproto.core.errors import ConfigError, Reason
+
+
+class DemotionStyle(Enum):
+    """What a node's demotion does to what its virtual hosts advertise and compare."""
+
+    ADDED = "added to advskew, 240 at the most"
+    RAISED = "advskew is 240 while demotion is above 0"
+    CARRIED = "sent beside advskew, in the demote byte"
+
+
+class Tie(Enum):
+    """Who stays MASTER when a MASTER hears an interval equal to its own."""
+
+    RECEIVER_YIELDS = "the receiver becomes BACKUP"
+    LESS_DEMOTED_STAYS = "the receiver becomes BACKUP unless their demote is higher"
+    SOURCE_LITTLE_ENDIAN = "the lower source address stays, its last octet counting most"
+    SOURCE_NUMERIC = "the lower source address stays, its first octet counting most"
+
+
+class SourceMac(Enum):
+    """The Ethernet source of a multicast advertisement."""
+
+    VIRTUAL = "00:00:5e:00:01:vhid"
+    INTERFACE = "the interface's own"
+    UCARP = "00:00:5e:00:00:vhid"
+
+
+class Identification(Enum):
+    """The IPv4 id of an advertisement."""
+
+    ZERO = "0"
+    COUNTING = "one more for each packet the host sends"
+    RANDOM = "random"
+
+
+_FREEBSD_CHECKS = (
+    Reason.NOTALLOWED,
+    Reason.BADIF,
+    Reason.BADTTL,
+    Reason.BADLEN,
+    Reason.BADSUM,
+    Reason.BADVHID,
+    Reason.BADVER,
+)
+
+
+class Profile(NamedTuple):
+    """One implementation's behaviour. The defaults are FreeBSD 12's."""
+
+    name: str
+    """The system, for people."""
+
+    # -- the key and the message ------------------------------------------------------------
+
+    passphrase_kept: int = 19
+    """Bytes of a passphrase that reach the key. All keep 19 (``strlcpy`` into 20 bytes;
+    recordings freebsd/pass20, netbsd/pass-28-ifconfig); only an ioctl can set all 20
+    (freebsd/rawkey20)."""
+
+    passphrase_too_long_refused: bool = False
+    """Whether a longer passphrase is an error. UCarp: yes; the BSDs cut it."""
+
+    passphrase_loses_last: bool = False
+    """Whether the last character never reaches the key. NetBSD's ifconfig
+    (``sbin/ifconfig/carp.c``; recording netbsd/pass-netbsd-ifconfig-quirk)."""
+
+    passphrase_hex: bool = False
+    """Whether ``0x...`` is read as hexadecimal. NetBSD's ifconfig."""
+
+    link_local_hashed: bool = True
+    """Whether link-local virtual addresses are in the message that is sent. OpenBSD: no."""
+
+    link_local_either: bool = False
+    """Whether a message with and one without them are both accepted. OpenBSD: yes."""
+
+    counter_constant: bool = False
+    """Whether every advertisement carries the same counter, and one that carries the own is
+    dropped as an echo. OpenBSD: yes. The others learn the counter that they hear."""
+
+    # -- ranges -----------------------------------------------------------------------------
+
+    advbase_minimum: int = 1
+    """FreeBSD 1; the others 0 (ioctl handlers; ``ucarp.c``)."""
+
+    advbase_maximum: int = 255
+    """OpenBSD 254; the others 255."""
+
+    advskew_maximum: int = 254
+    """The kernels 254, UCarp 255."""
+
+    zero_interval: bool = False
+    """Whether advbase 0 with advskew 0 is taken, as 1/256 s. OpenBSD: yes."""
+
+    single_address: bool = False
+    """Whether a group has one virtual address only. UCarp: yes."""
+
+    # -- what is received -------------------------------------------------------------------
+
+    checks: tuple[Reason, ...] = _FREEBSD_CHECKS
+    """The order of the checks before the HMAC: of several faults the first one counts
+    (``carp_input``, ``carp6_input``, ``carp_input_c``; freebsd/injected)."""
+
+    multicast_required: bool = False
+    """Whether a unicast destination is refused (badif). NetBSD: yes."""
+
+    init_refuses: bool = False
+    """Whether a virtual host in INIT counts as unknown (badvhid). NetBSD: yes."""
+
+    own_source_ignored: bool = False
+    """Whether a packet from the own address is passed over as an echo. UCarp: yes; a BSD
+    takes it (freebsd/injected)."""
+
+    group_checked: bool = False
+    """Whether a packet to another multicast group is refused (badif). UCarp: yes."""
+
+    unicast_skips_ttl: bool = False
+    """Whether the TTL of a unicast peer may be any. FreeBSD 14: yes."""
+
+    # -- time -------------------------------------------------------------------------------
+
+    dead_ratio: int = 3
+    """Intervals of silence after which a master is dead. UCarp can set it (``-r``)."""
+
+    master_down_multiplies_advskew: bool = False
+    """Whether master-down is dead_ratio times the whole interval. OpenBSD of 2025: yes; the
+    others multiply advbase only and add the own, never demoted, advskew once."""
+
+    # -- elections --------------------------------------------------------------------------
+
+    tie: Tie = Tie.RECEIVER_YIELDS
+    """Equal intervals: see `Tie`. (freebsd/equal-start, ucarp/tiebreak-octets)"""
+
+    demote_decides: bool = False
+    """Whether the demote byte comes before the intervals in an election. OpenBSD: yes."""
+
+    farewell: bool = False
+    """Whether a MASTER that yields sends one more advertisement first. UCarp: yes."""
+
+    # -- demotion ---------------------------------------------------------------------------
+
+    demotion: DemotionStyle = DemotionStyle.ADDED
+    """What demotion does: FreeBSD adds it, NetBSD and UCarp raise to 240, OpenBSD carries."""
+
+    demotion_floor: bool = True
+    """Whether a negative sum stops at advskew 0. FreeBSD 14: yes; without it, before
+    PR 259528, a negative demotion could make two masters."""
+
+    demote_raises_advskew: bool = False
+    """Whether advskew is 240 too while the demote byte is not 0. OpenBSD's older releases."""
+
+    ifdown_demotion_factor: int = 240
+    """Added once for each virtual host whose interface is down (``carp_sc_state``)."""
+
+    senderr_demotion_factor: int = 240
+    """Added when 3 advertisements of a virtual host in a row could not be sent."""
+
+    send_error_forgotten: bool = False
+    """FreeBSD 12.1's flaw in ``carp_send_ad_error``: the first success clears the count of
+    errors, so that demotion stays for ever. Off: three successes take it back."""
+
+    demotion_end_advertised: bool = True
+    """Whether masters advertise at once when demotion ends, not only when it begins.
+    FreeBSD: at every change; NetBSD and UCarp: when it begins."""
+
+    # -- what an operator changes -----------------------------------------------------------
+
+    allow_stops: bool = True
+    """Whether allow 0 takes virtual hosts to INIT. FreeBSD 12: yes; FreeBSD 10 and NetBSD
+    drop what they receive and go on sending."""
+
+    address_removed_restarts: bool = True
+    """Whether removing one of several virtual addresses goes through INIT. FreeBSD: yes
+    (freebsd/add-vip-live for adding); NetBSD does not notice until something else changes."""
+
+    reconfigured_restarts: bool = False
+    """Whether a new advbase, advskew or key goes through INIT, and any request for a state
+    too. NetBSD: yes (any ioctl on the interface)."""
+
+    carrier_loss_waits: bool = False
+    """Whether lost carrier means BACKUP without timers instead of INIT. UCarp: yes."""
+
+    # -- what is sent -----------------------------------------------------------------------
+
+    bows_out: bool = False
+    """Whether a MASTER that is taken down says so with advbase 255, advskew 255. NetBSD and
+    OpenBSD: yes (netbsd/graceful-down-bow-out)."""
+
+    source_mac: tuple[SourceMac, SourceMac] = (SourceMac.VIRTUAL, SourceMac.VIRTUAL)
+    """The Ethernet source of IPv4 and of IPv6 advertisements to a group: see `SourceMac`.
+    NetBSD since 1.120: the interface's own (netbsd/dual-stack-bp1120); UCarp has its own, its
+    fork 1.6.0 the virtual one over IPv6. To a unicast peer it is the interface's."""
+
+    traffic_class: tuple[int, int] | None = None
+    """The TOS of IPv4 and the traffic class of IPv6. None: the setting dscp, shifted by two
+    (0xe0, freebsd/dscp); FreeBSD 10, NetBSD, OpenBSD and UCarp: 0x10 and 0."""
+
+    identification: Identification = Identification.ZERO
+    """The IPv4 id: FreeBSD 12 and NetBSD 0, FreeBSD 10 counts, OpenBSD and UCarp random."""
+
+    pseudo_header: bool = False
+    """Whether the checksum of IPv6 advertisements covers the pseudo-header, sent and
+    received. NetBSD since 1.120: yes."""
+
+    announces_first: bool = False
+    """Whether a new MASTER announces its addresses before it advertises. UCarp: yes."""
+
+    announces_again: int | None = None
+    """With which advertisement a new MASTER announces once more. OpenBSD and UCarp: 3."""
+
+    announces_to_slower: bool = False
+    """Whether a MASTER that hears a slower one announces, now and two advertisements later.
+    UCarp: yes."""
+
+    real_mac_answers: bool = False
+    """Whether virtual addresses are announced and answered for with the interface's own MAC.
+    UCarp: yes, as an up script puts them on the interface; the kernels use the virtual MAC."""
+
+    # -- what is logged ---------------------------------------------------------------------
+
+    words: tuple[tuple[Reason, str | None], ...] = ()
+    """Reasons that this system logs in other words than FreeBSD 12's; None: without words."""
+
+    unlogged: frozenset[Reason] = frozenset()
+    """Reasons of changes of state that this system does not log."""
+
+    def replace(self, **changes: Any) -> Profile:
+        """A profile that differs in the named fields; `ConfigError` for an unknown one."""
+        unknown = sorted(set(changes) - set(self._fields))
+        if unknown:
+            raise ConfigError(f"a profile has no field {unknown[0]!r}; see Profile._fields")
+        return self._replace(**changes)
+
+    def __repr__(self) -> str:
+        return f"<Profile {self.name}>"
+
+
+FREEBSD = Profile("FreeBSD 12")
+"""FreeBSD 12, with the floor of demotion and the repaired count of send errors."""
+
+FREEBSD_12 = FREEBSD.replace(name="FreeBSD 12.1", demotion_floor=False, send_error_forgotten=True)
+"""FreeBSD 12.1 to the letter: without the floor, and with the flaw in its send errors."""
+
+FREEBSD_10 = FREEBSD_12.replace(
+    name="FreeBSD 10",
+    allow_stops=False,
+    traffic_class=(0x10, 0),
+    identification=Identification.COUNTING,
+    words=(
+        (Reason.MASTER_TIMED_OUT, "master down"),
+        (Reason.MASTER_WILL_TIME_OUT, "master timed out"),
+        (Reason.INITIALIZATION_COMPLETE, None),
+    ),
+    unlogged=frozenset({Reason.HARDWARE_DOWN, Reason.HARDWARE_UP, Reason.USER_REQUESTED}),
+)
+"""FreeBSD 10: allow only drops input, TOS 0x10, the id counts, fewer words in the log."""
+
+FREEBSD_14 = FREEBSD.replace(name="FreeBSD 14", unicast_skips_ttl=True)
+"""FreeBSD 14: unicast peers, whose TTL may be any."""
+
+NETBSD = FREEBSD.replace(
+    name="NetBSD",
+    passphrase_loses_last=True,
+    passphrase_hex=True,
+    advbase_minimum=0,
+    checks=(Reason.BADIF, *(check for check in _FREEBSD_CHECKS if check != Reason.BADIF)),
+    multicast_required=True,
+    init_refuses=True,
+    demotion=DemotionStyle.RAISED,
+    demotion_end_advertised=False,
+    allow_stops=False,
+    address_removed_restarts=False,
+    reconfigured_restarts=True,
+    bows_out=True,
+    traffic_class=(0x10, 0),
+)
+"""NetBSD until ip_carp.c 1.119."""
+
+NETBSD_1120 = NETBSD.replace(
+    name="NetBSD 1.120",
+    pseudo_header=True,
+    source_mac=(SourceMac.INTERFACE, SourceMac.INTERFACE),
+)
+"""NetBSD since ip_carp.c 1.120 of 2023."""
+
+OPENBSD = FREEBSD.replace(
+    name="OpenBSD",
+    link_local_hashed=False,
+    link_local_either=True,
+    counter_constant=True,
+    advbase_minimum=0,
+    advbase_maximum=254,
+    zero_interval=True,
+    master_down_multiplies_advskew=True,
+    tie=Tie.LESS_DEMOTED_STAYS,
+    demote_decides=True,
+    demotion=DemotionStyle.CARRIED,
+    ifdown_demotion_factor=1,
+    senderr_demotion_factor=1,
+    bows_out=True,
+    traffic_class=(0x10, 0),
+    identification=Identification.RANDOM,
+    announces_again=3,
+)
+"""OpenBSD as of 2025."""
+
+UCARP = FREEBSD.replace(
+    name="UCarp",
+    passphrase_too_long_refused=True,
+    advbase_minimum=0,
+    advskew_maximum=255,
+    single_address=True,
+    checks=(
+        Reason.NOTALLOWED,
+        Reason.LOOP,
+        Reason.BADLEN,
+        Reason.BADTTL,
+        Reason.BADVER,
+        Reason.BADVHID,
+        Reason.BADIF,
+        Reason.BADSUM,
+    ),
+    own_source_ignored=True,
+    group_checked=True,
+    tie=Tie.SOURCE_LITTLE_ENDIAN,
+    farewell=True,
+    demotion=DemotionStyle.RAISED,
+    ifdown_demotion_factor=0,
+    demotion_end_advertised=False,
+    carrier_loss_waits=True,
+    source_mac=(SourceMac.UCARP, SourceMac.VIRTUAL),
+    traffic_class=(0x10, 0),
+    identification=Identification.RANDOM,
+    announces_first=True,
+    announces_again=3,
+    announces_to_slower=True,
+    real_mac_answers=True,
+)
+"""UCarp 1.5.2 on a little-endian machine."""

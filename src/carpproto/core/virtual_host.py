@@ -1,0 +1,697 @@
+"""The state machine of one virtual host.
+
+Must not know of sockets, clocks, other virtual hosts, or how demotion comes about: a `Node`
+tells it. It works without one, too.
+
+Theory of operation. A virtual host is in INIT while it cannot take part: its interface is
+down or without carrier, it has no virtual address, CARP is not allowed. Once it can, it is a
+BACKUP, listening for a master. Each family that it has addresses of has a master-down timer,
+which an authentic advertisement of that family starts again; when either expires, nobody
+advertises, and the host becomes MASTER. A MASTER advertises at its interval and listens for
+somebody better. So every change of state has one of a few triggers, and `TRANSITIONS` holds
+them all: state, trigger, next state, reason. What a host does on entering a state is the same
+whichever way it got there, and stands in `VirtualHost._enter`.
+
+Which trigger an event pulls depends on numbers and on the profile; that is what the methods
+decide. Two rules for who edits this file: a method that handles an event may pull triggers
+but never assigns a state itself; and no method asks which system it plays, only what a field
+of the profile says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from enum import Enum
+from itertools import count
+from math import isinf, isnan
+from typing import Any, ClassVar, Literal, get_args
+
+from carpproto.core.actions import (
+    Action,
+    AnnounceAddresses,
+    PacketDropped,
+    SendAdvertisement,
+    StateChanged,
+)
+from carpproto.core.addresses import Address, AddressLike, parse_address, virtual_mac
+from carpproto.core.advertisement import Advertisement, encode, pseudo_header
+from carpproto.core.config import VirtualHostConfig, check_range
+from carpproto.core.errors import ConfigError, Reason
+from carpproto.core.events import (
+    AddressAdded,
+    AddressRemoved,
+    AdvertisementReceived,
+    DemotionAdjusted,
+    Event,
+    InterfaceChanged,
+    LinkChanged,
+    Reconfigured,
+    SettingChanged,
+    Shutdown,
+    State,
+    StateRequested,
+    TimerExpired,
+    VirtualHostRemoved,
+)
+from carpproto.core.profile import FREEBSD, DemotionStyle, Profile, SourceMac, Tie
+
+MAX_DEMOTED_ADVSKEW = 240
+"""The advskew that demotion leads to at the most (``CARP_MAXSKEW``)."""
+
+TICKS = 256
+"""Units of an interval in a second."""
+
+_COUNTERS = 1 << 64
+
+Counter = int | Callable[[], int]
+"""Where counters begin, or what yields 64-bit ones."""
+
+
+class Trigger(Enum):
+    """What can change a virtual host's state."""
+
+    READY = "interface up with carrier, a virtual address, CARP allowed"
+    NOT_READY = "one of these is no longer so"
+    CARRIER_LOST = "carrier lost, on a system that waits for it as BACKUP"
+    RESTART = "the addresses changed, or what else a system restarts for"
+    MASTER_DOWN = "a master-down timer expired"
+    SLOWER = "authentic advertisement of a slower master, and preempt is set"
+    SILENT = "authentic advertisement of a master so slow that it will time out"
+    DEMOTED = "authentic advertisement of a more demoted master"
+    FASTER = "authentic advertisement that is faster, or as fast and wins the tie"
+    UNDEMOTED = "authentic advertisement of a less demoted master"
+    MASTER_REQUESTED = "the operator asks for MASTER"
+    BACKUP_REQUESTED = "the operator asks for BACKUP"
+    SHUTDOWN = "the node stops in an orderly way"
+
+
+TRANSITIONS: dict[State, dict[Trigger, tuple[State, Reason]]] = {
+    State.INIT: {
+        Trigger.READY: (State.BACKUP, Reason.INITIALIZATION_COMPLETE),
+    },
+    State.BACKUP: {
+        Trigger.NOT_READY: (State.INIT, Reason.HARDWARE_DOWN),
+        Trigger.RESTART: (State.INIT, Reason.HARDWARE_UP),
+        Trigger.MASTER_DOWN: (State.MASTER, Reason.MASTER_TIMED_OUT),
+        Trigger.SLOWER: (State.MASTER, Reason.PREEMPTING),
+        Trigger.SILENT: (State.MASTER, Reason.MASTER_WILL_TIME_OUT),
+        Trigger.DEMOTED: (State.MASTER, Reason.MORE_DEMOTED),
+        Trigger.MASTER_REQUESTED: (State.MASTER, Reason.USER_REQUESTED),
+        Trigger.SHUTDOWN: (State.INIT, Reason.SHUTDOWN),
+    },
+    State.MASTER: {
+        Trigger.NOT_READY: (State.INIT, Reason.HARDWARE_DOWN),
+        Trigger.CARRIER_LOST: (State.BACKUP, Reason.HARDWARE_DOWN),
+        Trigger.RESTART: (State.INIT, Reason.HARDWARE_UP),
+        Trigger.FASTER: (State.BACKUP, Reason.MORE_FREQUENT),
+        Trigger.UNDEMOTED: (State.BACKUP, Reason.LESS_DEMOTED),
+        Trigger.BACKUP_REQUESTED: (State.BACKUP, Reason.USER_REQUESTED),
+        Trigger.SHUTDOWN: (State.INIT, Reason.SHUTDOWN),
+    },
+}
+"""Every transition. A trigger that a state does not list changes nothing there."""
+
+
+class VirtualHost:
+    """INIT, BACKUP or MASTER: one vhid on one interface.
+
+    ``addresses`` are the interface's own (not virtual) ones: an advertisement's source is the
+    first of its family, or the virtual address where there is none. ``mac`` is the
+    interface's own. ``counter`` is a first counter, or a callable that yields 64-bit counters;
+    the default counts from 0, so that a test repeats.
+
+    It begins in INIT, the interface down and the carrier there. Raises `ConfigError` for what
+    the profile's system refuses.
+    """
+
+    __slots__ = (
+        "_advertise_at",
+        "_allow",
+        "_announce_in",
+        "_authenticator",
+        "_down_at",
+        "_down_length",
+        "_dscp",
+        "_hold_until",
+        "_learnt",
+        "_link",
+        "_next_counter",
+        "_now",
+        "_own_addresses",
+        "_preempt",
+        "_up",
+        "config",
+        "dead_ratio",
+        "demotion",
+        "interface",
+        "mac",
+        "profile",
+        "state",
+    )
+
+    def __init__(
+        self,
+        config: VirtualHostConfig,
+        *,
+        profile: Profile = FREEBSD,
+        interface: str = "",
+        mac: str = "",
+        addresses: Iterable[AddressLike] = (),
+        counter: Counter | None = None,
+    ) -> None:
+        config.require(profile)
+        self.config = config
+        self.profile = profile
+        self.interface = interface
+        self.mac = mac
+        self.state = State.INIT
+        self.demotion = 0
+        self.dead_ratio = profile.dead_ratio
+        self._authenticator = config.authenticator(profile)
+        self._own_addresses = tuple(parse_address(address) for address in addresses)
+        self._next_counter, self._learnt = _first_counter(counter, profile)
+        self._preempt = False
+        self._allow = True
+        self._dscp = 56
+        self._up = False
+        self._link = True
+        self._now = float("-inf")
+        self._advertise_at: float | None = None
+        self._down_at: dict[int, float] = {}
+        self._down_length: dict[int, int] = {}  # in 1/256 s
+        self._hold_until: float | None = None
+        self._announce_in: int | None = None
+
+    @property
+    def deadline(self) -> float | None:
+        """When to say `TimerExpired`, on the clock of ``now``; None while no timer runs."""
+        if self._advertise_at is not None:
+            return self._advertise_at
+        if self._hold_until is not None:
+            return self._hold_until
+        return min(self._down_at.values(), default=None)
+
+    @property
+    def demoted_advskew(self) -> int:
+        """The advskew that is advertised and compared, demotion applied."""
+        advskew = self.config.advskew
+        style = self.profile.demotion
+        if style is DemotionStyle.ADDED:
+            advskew = min(advskew + self.demotion, MAX_DEMOTED_ADVSKEW)
+            return max(advskew, 0) if self.profile.demotion_floor else advskew
+        raised = style is DemotionStyle.RAISED or self.profile.demote_raises_advskew
+        return max(advskew, MAX_DEMOTED_ADVSKEW) if raised and self.demotion > 0 else advskew
+
+    @property
+    def demote(self) -> int:
+        """The demote byte that is sent."""
+        if self.profile.demotion is DemotionStyle.CARRIED:
+            return min(max(self.demotion, 0), 255)
+        return 0
+
+    @property
+    def own_interval(self) -> int:
+        """The interval that an election compares, in 1/256 s: demotion applied."""
+        return self.config.advbase * TICKS + self.demoted_advskew
+
+    @property
+    def master_down_interval(self) -> int:
+        """How long a BACKUP waits for an advertisement, in 1/256 s: never demoted."""
+        advbase, advskew = self.config.advbase, self.config.advskew
+        if self.profile.master_down_multiplies_advskew:
+            return max(self.dead_ratio * (advbase * TICKS + advskew), 1)
+        return max(self.dead_ratio * advbase * TICKS + advskew, 1)
+
+    def handle(self, event: Event, now: float) -> tuple[Action, ...]:
+        """Take an event at a time and return what is to be done about it, in order.
+
+        ``now`` is in seconds on any monotonic clock; a time before the last one counts as the
+        last. An event of another vhid, and one that concerns a node only, does nothing, but an
+        advertisement of another vhid is refused; the interface is not looked at, a node has
+        done that. Raises `ConfigError` for the caller's mistakes.
+        """
+        handler = self._HANDLERS.get(type(event))
+        if handler is None:
+            if not isinstance(event, get_args(Event)):
+                raise ConfigError(f"{event!r} is no event; see carpproto.core.events")
+            return ()
+        self._now = later(self._now, now)
+        actions: list[Action] = []
+        handler(self, event, actions)
+        return tuple(actions)
+
+    # -- what an event means -----------------------------------------------------------------
+
+    def _on_advertisement(self, event: AdvertisementReceived, actions: list[Action]) -> None:
+        heard = event.advertisement
+        check_advertisement(heard)
+        if heard.vhid != self.config.vhid or event.family not in self.config.families:
+            actions.append(self._drop(Reason.BADVHID, event))
+            return
+        if not self._authenticator.verify(heard):
+            actions.append(self._drop(Reason.BADAUTH, event))
+            return
+        if self.profile.counter_constant:
+            if heard.counter == self._learnt:
+                actions.append(self._drop(Reason.LOOP, event))
+                return
+        else:
+            self._learnt = heard.counter
+        if self._hold_until is not None or not self._link:
+            return
+        if self.state is State.BACKUP:
+            self._hear_as_backup(event, heard, actions)
+        elif self.state is State.MASTER:
+            self._hear_as_master(event, heard, actions)
+
+    def _hear_as_backup(
+        self, event: AdvertisementReceived, heard: Advertisement, actions: list[Action]
+    ) -> None:
+        theirs = heard.advbase * TICKS + heard.advskew
+        own = self.own_interval
+        if self.profile.demote_decides and heard.demote > self.demote:
+            self._pull(Trigger.DEMOTED, actions, own=own, theirs=theirs, heard=event)
+            return
+        if self._preempt and own < theirs:
+            if not (self.profile.demote_decides and heard.demote < self.demote):
+                self._pull(Trigger.SLOWER, actions, own=own, theirs=theirs, heard=event)
+                return
+        patience = self.dead_ratio * self.config.advbase * TICKS + self.demoted_advskew
+        if theirs > patience:
+            self._pull(Trigger.SILENT, actions, own=patience, theirs=theirs, heard=event)
+        else:
+            self._await_master(event.family)
+
+    def _hear_as_master(
+        self, event: AdvertisementReceived, heard: Advertisement, actions: list[Action]
+    ) -> None:
+        theirs = heard.advbase * TICKS + heard.advskew
+        own = self.own_interval
+        if self.profile.demote_decides and heard.demote < self.demote:
+            trigger = Trigger.UNDEMOTED
+        elif theirs < own or (theirs == own and self._loses_tie(event, heard)):
+            trigger = Trigger.FASTER
+        else:
+            if self.profile.announces_to_slower:
+                actions.append(self._announcement())
+                self._announce_in = 2
+            return
+        if self.profile.farewell:
+            self._advertise(actions)
+        self._pull(trigger, actions, own=own, theirs=theirs, heard=event)
+
+    def _loses_tie(self, event: AdvertisementReceived, heard: Advertisement) -> bool:
+        tie = self.profile.tie
+        if tie is Tie.RECEIVER_YIELDS:
+            return True
+        if tie is Tie.LESS_DEMOTED_STAYS:
+            return heard.demote <= self.demote
+        order: Literal["little", "big"] = "little" if tie is Tie.SOURCE_LITTLE_ENDIAN else "big"
+        theirs = parse_address(event.source).packed
+        return int.from_bytes(theirs, order) < int.from_bytes(
+            self._source(event.family).packed, order
+        )
+
+    def _on_timer(self, event: TimerExpired, actions: list[Action]) -> None:
+        if event.vhid not in (None, self.config.vhid):
+            return
+        now = self._now
+        if self._hold_until is not None:
+            if self._hold_until <= now:
+                self._enter(State.BACKUP, actions)
+            return
+        if self._advertise_at is not None:
+            if self._advertise_at <= now:
+                self._advertise(actions)
+                self._advertise_at = now + max(self.own_interval, 1) / TICKS
+            return
+        expired = [family for family in self._down_at if self._down_at[family] <= now]
+        if expired:
+            family = min(expired, key=lambda family: (self._down_at[family], family))
+            own = self._down_length[family]
+            self._pull(Trigger.MASTER_DOWN, actions, own=own, family=family)
+
+    def _on_interface(self, event: InterfaceChanged, actions: list[Action]) -> None:
+        if event.vhid not in (None, self.config.vhid) or bool(event.up) is self._up:
+            return
+        self._up = bool(event.up)
+        if event.vhid is not None and not event.up and self.profile.bows_out:
+            self._bow_out(actions)
+        self._check(actions)
+
+    def _on_link(self, event: LinkChanged, actions: list[Action]) -> None:
+        if event.vhid not in (None, self.config.vhid) or bool(event.up) is self._link:
+            return
+        self._link = bool(event.up)
+        if self.profile.carrier_loss_waits and self._up and self.state is not State.INIT:
+            self._pull(Trigger.CARRIER_LOST, actions)
+            if event.up:
+                self._enter(State.BACKUP, actions)
+            else:
+                self._stop_timers()
+            return
+        self._check(actions)
+
+    def _on_setting(self, event: SettingChanged, actions: list[Action]) -> None:
+        value = check_setting(event)
+        if event.name == "preempt":
+            self._preempt = bool(value)
+        elif event.name == "dscp":
+            self._dscp = value
+        elif event.name == "dead_ratio":
+            self.dead_ratio = value
+        elif event.name == "demotion":
+            self._on_demotion(DemotionAdjusted(value), actions)
+        elif event.name == "allow" and bool(value) is not self._allow:
+            self._allow = bool(value)
+            self._check(actions)
+
+    def _on_demotion(self, event: DemotionAdjusted, actions: list[Action]) -> None:
+        if not isinstance(event.delta, int):
+            raise ConfigError(f"demotion {event.delta!r} is no whole number")
+        began = self.demotion <= 0 < self.demotion + event.delta
+        self.demotion += event.delta
+        if self.profile.demotion_end_advertised or began:
+            if self.state is State.MASTER and event.delta:
+                self._advertise(actions)
+                self._advertise_at = self._now + max(self.own_interval, 1) / TICKS
+
+    def _on_address_added(self, event: AddressAdded, actions: list[Action]) -> None:
+        address = parse_address(event.address)
+        if event.vhid is None:
+            if address not in self._own_addresses:
+                self._own_addresses += (address,)
+        elif event.vhid == self.config.vhid and address not in self.config.addresses:
+            self._configure(addresses=(*self.config.addresses, address))
+            self._restart(actions)
+
+    def _on_address_removed(self, event: AddressRemoved, actions: list[Action]) -> None:
+        address = parse_address(event.address)
+        if event.vhid is None:
+            self._own_addresses = tuple(own for own in self._own_addresses if own != address)
+        elif event.vhid == self.config.vhid and address in self.config.addresses:
+            left = tuple(other for other in self.config.addresses if other != address)
+            if left and not self.profile.address_removed_restarts:
+                self.config = self.config.replace(addresses=left)
+                for family in set(self._down_at).difference(self.config.families):
+                    del self._down_at[family]
+            else:
+                self._configure(addresses=left)
+                self._restart(actions)
+
+    def _on_removed(self, event: VirtualHostRemoved, actions: list[Action]) -> None:
+        if event.vhid == self.config.vhid:
+            self._configure(addresses=())
+            self._restart(actions)
+
+    def _on_reconfigured(self, event: Reconfigured, actions: list[Action]) -> None:
+        if event.vhid == self.config.vhid:
+            self._configure(**event.changes())
+            if self.profile.reconfigured_restarts:
+                self._restart(actions)
+
+    def _on_state_requested(self, event: StateRequested, actions: list[Action]) -> None:
+        if event.vhid != self.config.vhid:
+            return
+        hold = later(0.0, event.hold)
+        if isinf(hold):
+            raise ConfigError(f"hold {event.hold!r} has no end; give seconds")
+        if event.state not in (State.MASTER, State.BACKUP):
+            raise ConfigError(f"state {event.state!r} cannot be requested; ask MASTER or BACKUP")
+        if self.profile.reconfigured_restarts:
+            self._configure()
+            self._restart(actions)
+            return
+        if not self._link:
+            return
+        asked_backup = event.state == State.BACKUP
+        trigger = Trigger.BACKUP_REQUESTED if asked_backup else Trigger.MASTER_REQUESTED
+        self._pull(trigger, actions)
+        if asked_backup and hold and self.state is State.BACKUP:
+            self._stop_timers()
+            self._hold_until = self._now + hold
+
+    def _on_shutdown(self, event: Shutdown, actions: list[Action]) -> None:
+        if event.bow_out or (event.bow_out is None and self.profile.bows_out):
+            self._bow_out(actions)
+        self._up = False
+        self._pull(Trigger.SHUTDOWN, actions)
+
+    # -- how the state changes ---------------------------------------------------------------
+
+    def _pull(
+        self,
+        trigger: Trigger,
+        actions: list[Action],
+        *,
+        own: int | None = None,
+        theirs: int | None = None,
+        family: int | None = None,
+        heard: AdvertisementReceived | None = None,
+    ) -> None:
+        """Change the state as `TRANSITIONS` says, with what entering it means."""
+        transition = TRANSITIONS[self.state].get(trigger)
+        if transition is None:
+            return
+        source = None
+        if heard is not None:
+            family, source = heard.family, parse_address(heard.source)
+        previous, (self.state, reason) = self.state, transition
+        actions.append(
+            StateChanged(
+                self.interface,
+                self.config.vhid,
+                previous,
+                self.state,
+                reason,
+                own,
+                theirs,
+                family,
+                source,
+            )
+        )
+        self._enter(self.state, actions)
+
+    def _enter(self, state: State, actions: list[Action]) -> None:
+        """What every way into a state has in common."""
+        self._stop_timers()
+        if state is State.BACKUP:
+            for family in self.config.families:
+                self._await_master(family)
+        elif state is State.MASTER:
+            self._announce_in = self.profile.announces_again
+            if self.profile.announces_first:
+                actions.append(self._announcement())
+            self._advertise(actions)
+            if not self.profile.announces_first:
+                actions.append(self._announcement())
+            # The first interval is not demoted (``carp_setrun``).
+            first = self.config.advbase * TICKS + self.config.advskew
+            self._advertise_at = self._now + max(first, 1) / TICKS
+
+    def _await_master(self, family: int) -> None:
+        """Start a family's master-down timer, again if it runs."""
+        length = self._down_length[family] = self.master_down_interval
+        self._down_at[family] = self._now + length / TICKS
+
+    def _stop_timers(self) -> None:
+        self._advertise_at = None
+        self._hold_until = None
+        self._down_at = {}
+        self._announce_in = None
+
+    def _check(self, actions: list[Action]) -> None:
+        """Into INIT when the host cannot take part, out of it when it can."""
+        able = self._up and self._link and bool(self.config.addresses)
+        if able and (self._allow or not self.profile.allow_stops):
+            if self._allow:
+                self._pull(Trigger.READY, actions)
+        else:
+            self._pull(Trigger.NOT_READY, actions)
+
+    def _restart(self, actions: list[Action]) -> None:
+        self._pull(Trigger.RESTART, actions)
+        self._check(actions)
+
+    def _configure(self, **changes: Any) -> None:
+        config = self.config.replace(**changes)
+        config.require(self.profile)
+        self.config = config
+        self._authenticator = config.authenticator(self.profile)
+
+    # -- what is sent ------------------------------------------------------------------------
+
+    def _advertise(self, actions: list[Action]) -> None:
+        """One advertisement for each family, and the announcements that go with its number."""
+        self._send(self.config.advbase, self.demoted_advskew & 0xFF, actions)
+        if self._announce_in is not None:
+            self._announce_in -= 1
+            if not self._announce_in:
+                actions.append(self._announcement())
+                self._announce_in = None
+
+    def _bow_out(self, actions: list[Action]) -> None:
+        if self.state is State.MASTER:
+            self._send(255, 255, actions)
+
+    def _send(self, advbase: int, advskew: int, actions: list[Action]) -> None:
+        for family in self.config.families:
+            source, destination = self._source(family), self.config.destination(family)
+            advertisement = Advertisement(
+                vhid=self.config.vhid,
+                advbase=advbase,
+                advskew=advskew,
+                demote=self.demote,
+                counter=self._take_counter(),
+            )
+            advertisement = self._authenticator.sign(advertisement)
+            if family == 6 and self.profile.pseudo_header:
+                covered = encode(advertisement, pseudo_header=pseudo_header(source, destination))
+                checksum = int.from_bytes(covered[6:8], "big")
+                advertisement = advertisement._replace(checksum=checksum)
+            actions.append(
+                SendAdvertisement(
+                    self.interface,
+                    self.config.vhid,
+                    family,
+                    source,
+                    destination,
+                    self._source_mac(destination),
+                    self._traffic_class(family),
+                    advertisement,
+                )
+            )
+
+    def _announcement(self) -> AnnounceAddresses:
+        mac = self.mac if self.profile.real_mac_answers else virtual_mac(self.config.vhid)
+        addresses = tuple(sorted(self.config.addresses, key=lambda address: address.version))
+        return AnnounceAddresses(self.interface, self.config.vhid, addresses, mac)
+
+    def _source(self, family: int) -> Address:
+        """The first own address of a family, or the virtual one where there is none."""
+        for address in (*self._own_addresses, *self.config.addresses):
+            if address.version == family and address not in self.config.addresses:
+                return address
+        return next(a for a in self.config.addresses if a.version == family)
+
+    def _source_mac(self, destination: Address) -> str:
+        style = self.profile.source_mac[destination.version == 6]
+        if style is SourceMac.INTERFACE or not destination.is_multicast:
+            return self.mac
+        if style is SourceMac.UCARP:
+            return f"00:00:5e:00:00:{self.config.vhid:02x}"
+        return virtual_mac(self.config.vhid)
+
+    def _traffic_class(self, family: int) -> int:
+        if self.profile.traffic_class is None:
+            return self._dscp << 2
+        return self.profile.traffic_class[family == 6]
+
+    def _take_counter(self) -> int:
+        """The counter of the next advertisement."""
+        if self.profile.counter_constant:
+            return self._learnt or 0
+        if self._learnt is None:
+            return _checked_counter(self._next_counter())
+        self._learnt = (self._learnt + 1) % _COUNTERS
+        return self._learnt
+
+    def _drop(self, reason: Reason, event: AdvertisementReceived) -> PacketDropped:
+        vhid = event.advertisement.vhid
+        source = parse_address(event.source)
+        return PacketDropped(self.interface, reason, event.family, source, vhid)
+
+    _HANDLERS: ClassVar[dict[type, Any]] = {
+        AdvertisementReceived: _on_advertisement,
+        TimerExpired: _on_timer,
+        InterfaceChanged: _on_interface,
+        LinkChanged: _on_link,
+        SettingChanged: _on_setting,
+        DemotionAdjusted: _on_demotion,
+        AddressAdded: _on_address_added,
+        AddressRemoved: _on_address_removed,
+        VirtualHostRemoved: _on_removed,
+        Reconfigured: _on_reconfigured,
+        StateRequested: _on_state_requested,
+        Shutdown: _on_shutdown,
+    }
+
+    def __repr__(self) -> str:
+        return f"<VirtualHost {self.config.vhid}@{self.interface} {self.state}>"
+
+
+def _first_counter(
+    counter: Counter | None, profile: Profile
+) -> tuple[Callable[[], int], int | None]:
+    """What yields counters until one is learnt, and the one that is constant."""
+    if counter is None and profile.counter_constant:
+        raise ConfigError(
+            f"{profile.name} needs counter=: a random 64-bit number, another on each node "
+            "(two nodes with the same one take each other for echoes and both are MASTER)"
+        )
+    if callable(counter):
+        draw: Callable[[], int] = counter
+    else:
+        numbers = count(_checked_counter(0 if counter is None else counter))
+
+        def draw() -> int:
+            return next(numbers) % _COUNTERS
+
+    return draw, _checked_counter(draw()) if profile.counter_constant else None
+
+
+def _checked_counter(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < _COUNTERS:
+        raise ConfigError(f"counter {value!r} is out of range; it is 0 to 2**64 - 1")
+    return value
+
+
+MAX_DEMOTION = (1 << 31) - 1
+"""Demotion is a C int in the kernels."""
+
+SETTINGS = {
+    "allow": (0, 1),
+    "preempt": (0, 1),
+    "dscp": (0, 63),
+    "demotion": (-MAX_DEMOTION, MAX_DEMOTION),
+    "ifdown_demotion_factor": (-MAX_DEMOTION, MAX_DEMOTION),
+    "senderr_demotion_factor": (-MAX_DEMOTION, MAX_DEMOTION),
+    "dead_ratio": (1, 65535),
+}
+"""The settings of a node and their ranges."""
+
+
+def check_setting(event: SettingChanged) -> int:
+    """The value; `ConfigError` for an unknown setting or a value out of its range."""
+    limits = SETTINGS.get(event.name) if isinstance(event.name, str) else None
+    if limits is None:
+        raise ConfigError(f"there is no setting {event.name!r}; there are {', '.join(SETTINGS)}")
+    value = int(event.value) if isinstance(event.value, bool) else event.value
+    check_range(event.name, value, *limits)
+    return value
+
+
+def check_advertisement(heard: object) -> None:
+    """Raise `ConfigError` for what is no Advertisement, or one that no wire can carry."""
+    if type(heard) is not Advertisement:
+        raise ConfigError(f"{heard!r} is no Advertisement; decode() makes one")
+    try:
+        bytes(heard[:4])  # vhid, advbase, advskew, demote
+    except (TypeError, ValueError):
+        raise ConfigError(
+            f"{heard!r} does not fit; vhid, advbase, advskew and demote are 0 to 255"
+        ) from None
+
+
+def later(last: float, now: float) -> float:
+    """The later of two times; `ConfigError` for what is no time."""
+    if type(now) is not float:
+        if not isinstance(now, (int, float)) or isinstance(now, bool):
+            raise ConfigError(f"time {now!r} is no number; give seconds as a float")
+        try:
+            now = float(now)
+        except OverflowError:
+            raise ConfigError("time is too large; give seconds as a float") from None
+    if isnan(now):
+        raise ConfigError("time is not a number (NaN); give seconds as a float")
+    return now if now > last else last
