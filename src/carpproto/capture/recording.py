@@ -1,0 +1,285 @@
+"""A recording: what a capture shows, with who was configured how and what was done when.
+
+Must not know of the state machine. `load` reads ``NAME.json`` and checks it as far as a replay
+relies on it; `Recording.advertisements` reads the frames beside it and says who sent each.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from os import PathLike
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+from carpproto.capture.link import peel_record
+from carpproto.capture.reader import open_capture
+from carpproto.core.addresses import Address, parse_address
+from carpproto.core.errors import CarpError, DecodeError, Reason
+from carpproto.core.frame import Ethernet, Packet, peel_ethernet
+
+SCHEMA = 1
+_INJECTED_WITHIN = 0.25  # seconds from the command to the frame on the wire; 0.1 is usual
+_KNOWN_EVENTS: dict[str, dict[str, type]] = {
+    "boot": {},
+    "halt": {},
+    "shutdown": {},
+    "interface": {"up": bool},
+    "link": {"up": bool},
+    "wire": {"up": bool},
+    "sending": {"fails": bool},
+    "queried": {"vhid": int},
+    "setting": {"name": str},
+    "virtual_host": {"vhid": int, "advbase": int, "advskew": int, "key": str},
+    "address_added": {"address": str},
+    "address_removed": {"address": str},
+    "state_requested": {"vhid": int, "state": str},
+    "signal": {"signal": str},
+    "inject": {"frame": str},
+}
+
+
+class RecordedEvent(NamedTuple):
+    """What was done: ``t`` in seconds, the node (None: the laboratory), the kind, the rest."""
+
+    t: float
+    node: str | None
+    kind: str
+    values: dict[str, Any]
+
+
+class RecordedTransition(NamedTuple):
+    """What an implementation reported of itself."""
+
+    t: float
+    node: str
+    vhid: int
+    previous: str
+    current: str
+    reason: str | None
+
+
+class RecordedNode(NamedTuple):
+    """A machine of the recording.
+
+    ``advertises_from`` is by family, 4 and 6; ``other_interfaces``, which the captured wire
+    does not show, have their MACs.
+    """
+
+    name: str
+    interface: str
+    mac: str
+    advertises_from: dict[int, Any]
+    vlan: int | None
+    implementation: str
+    other_interfaces: dict[str, str]
+
+
+class RecordedFrame(NamedTuple):
+    """A packet of protocol 112 on the wire.
+
+    ``sender`` is a node's name, or None; ``injected`` the event that put it there, or None;
+    ``number`` counts the frames of its file from 1.
+    """
+
+    t: float
+    number: int
+    ethernet: Ethernet
+    packet: Packet
+    sender: str | None
+    injected: RecordedEvent | None
+
+
+class Recording(NamedTuple):
+    """A recording as its JSON tells it. See the README beside the captures for the schema."""
+
+    path: Path
+    name: str
+    description: str
+    profile: str
+    notes: tuple[str, ...]
+    pcap: Path
+    pcap_far: Path | None
+    far_nodes: tuple[str, ...]
+    t0: float
+    duration: float
+    polled_every: float | None
+    nodes: dict[str, RecordedNode]
+    events: tuple[RecordedEvent, ...]
+    transitions: tuple[RecordedTransition, ...]
+    counters: dict[str, dict[str, int]]
+
+    @property
+    def artefacts(self) -> tuple[str, ...]:
+        """The notes that say why the recording does not replay exactly."""
+        return tuple(note for note in self.notes if note.startswith("Replay:"))
+
+    def frames(self, *, far: bool = False) -> Iterator[RecordedFrame]:
+        """The packets of protocol 112, in the order of the capture.
+
+        ``far`` reads the second capture, from behind a cut. Raises `DecodeError` for a capture
+        that cannot be read to its end.
+        """
+        path = self.pcap_far if far and self.pcap_far is not None else self.pcap
+        waiting = [event for event in self.events if event.kind == "inject"]
+        senders = {
+            address: node.name
+            for node in self.nodes.values()
+            for address in node.advertises_from.values()
+        }
+        t0 = round(self.t0 * 1_000_000_000)
+        try:
+            yield from self._frames(path, t0, waiting, senders)
+        except DecodeError as error:
+            raise DecodeError(error.reason, error.offset, f"{path.name}: {error.text}") from None
+
+    @staticmethod
+    def _frames(
+        path: Path, t0: int, waiting: list[RecordedEvent], senders: dict[Address, str]
+    ) -> Iterator[RecordedFrame]:
+        with open_capture(path) as capture:
+            for record in capture:
+                try:
+                    packet = peel_record(record)
+                except DecodeError:
+                    continue  # a broken frame is nobody's advertisement
+                if packet is None:
+                    continue
+                t = (record.nanoseconds - t0) / 1e9
+                injected = _take_injected(waiting, record.data, t)
+                sender = None if injected else senders.get(packet.source)
+                ethernet = peel_ethernet(record.data)
+                yield RecordedFrame(t, record.number, ethernet, packet, sender, injected)
+            if capture.warning is not None:
+                raise DecodeError(Reason.TRUNCATED, 0, capture.warning)
+
+
+def _take_injected(waiting: list[RecordedEvent], frame: bytes, t: float) -> RecordedEvent | None:
+    """The event that injected this frame: the first with these bytes, shortly before."""
+    for event in waiting:
+        if event.t - _INJECTED_WITHIN > t:
+            break
+        if bytes.fromhex(event.values["frame"]) == frame and t <= event.t + _INJECTED_WITHIN:
+            waiting.remove(event)
+            return event
+    return None
+
+
+def load(path: str | PathLike[str]) -> Recording:
+    """Read a recording's JSON.
+
+    Raises `OSError` when the file cannot be read, and `DecodeError` (``malformed``) when it is
+    no recording or lacks what a replay needs, saying which.
+    """
+    where = Path(path)
+    data = where.read_bytes()
+    try:
+        content = json.loads(data.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise _malformed(f"{where.name} is not JSON: {error}") from None
+    try:
+        return _recording(where, content)
+    except CarpError:
+        raise
+    except KeyError as error:
+        raise _malformed(
+            f"{where.name} has no {error.args[0]!r} where a recording has one"
+        ) from None
+    except (TypeError, ValueError, AttributeError) as error:
+        raise _malformed(f"{where.name} is not laid out as a recording: {error}") from None
+
+
+def _malformed(text: str) -> DecodeError:
+    return DecodeError(Reason.MALFORMED, 0, text)
+
+
+def _recording(path: Path, parsed: Any) -> Recording:
+    content = cast(dict[str, Any], parsed) if isinstance(parsed, dict) else {}
+    if content.get("recording") != SCHEMA:
+        found = content.get("recording")
+        raise _malformed(
+            f"{path.name} is no recording of schema {SCHEMA}: its 'recording' is {found!r}"
+        )
+    implementation = str(content["implementation"])
+    nodes = {
+        name: RecordedNode(
+            name,
+            str(node["interface"]),
+            str(node["mac"]),
+            {
+                int(family): parse_address(address)
+                for family, address in node.get("advertises_from", {}).items()
+            },
+            node.get("vlan"),
+            str(node.get("implementation", implementation)),
+            {
+                other: str(described["mac"])
+                for other, described in node.get("other_interfaces", {}).items()
+            },
+        )
+        for name, node in content["nodes"].items()
+    }
+    far: dict[str, Any] = content.get("pcap_far") or {}
+    counters: dict[str, dict[str, int]] = content.get("counters") or {}
+    polled = content.get("polled_every")
+    return Recording(
+        path=path,
+        name=str(content["name"]),
+        description=str(content.get("description", "")),
+        profile=str(content["profile"]),
+        notes=tuple(str(note) for note in content.get("notes", ())),
+        pcap=_beside(path, content["pcap"]),
+        pcap_far=_beside(path, far["file"]) if far else None,
+        far_nodes=tuple(far.get("nodes", ())),
+        t0=float(content["t0"]),
+        duration=float(content["duration"]),
+        polled_every=None if polled is None else float(polled),
+        nodes=nodes,
+        events=tuple(_event(path, nodes, event) for event in content["events"]),
+        transitions=tuple(
+            RecordedTransition(
+                float(entry["t"]),
+                _known_node(path, nodes, entry["node"]),
+                int(entry["vhid"]),
+                str(entry["from"]),
+                str(entry["to"]),
+                entry["reason"],
+            )
+            for entry in content["transitions"]
+        ),
+        counters={name: dict(values) for name, values in counters.items()},
+    )
+
+
+def _beside(path: Path, name: Any) -> Path:
+    if not isinstance(name, str) or not name or Path(name).name != name:
+        raise _malformed(f"{path.name} names the capture {name!r}; it is a file name beside it")
+    return path.parent / name
+
+
+def _known_node(path: Path, nodes: dict[str, RecordedNode], name: Any) -> str:
+    if not isinstance(name, str) or name not in nodes:
+        raise _malformed(f"{path.name} speaks of node {name!r}; it has {', '.join(nodes)}")
+    return name
+
+
+def _event(path: Path, nodes: dict[str, RecordedNode], entry: dict[str, Any]) -> RecordedEvent:
+    values = dict(entry)
+    t, kind, node = float(values.pop("t")), values.pop("event"), values.pop("node")
+    if kind not in _KNOWN_EVENTS:
+        raise _malformed(
+            f"{path.name} has an event {kind!r} at t = {t}; schema {SCHEMA} has "
+            f"{', '.join(_KNOWN_EVENTS)}"
+        )
+    for name, expected in _KNOWN_EVENTS[kind].items():
+        if not isinstance(values.get(name), expected):
+            raise _malformed(
+                f"{path.name}: the event {kind!r} at t = {t} has {name} = {values.get(name)!r}; "
+                f"it is of type {expected.__name__}"
+            )
+    for name in ("key", "frame"):
+        if name in values:
+            bytes.fromhex(values[name])
+    if kind != "inject":
+        _known_node(path, nodes, node)
+    return RecordedEvent(t, node, kind, values)
