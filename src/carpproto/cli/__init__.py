@@ -1,0 +1,63 @@
+"""The demo's commands. Thin: each one reads, calls the library, and prints.
+
+Exit status 0: fine. 1: it ran and found a difference or a failure. 2: bad usage or unreadable
+input, with one line on stderr. Text that came from a file is escaped before it is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from carpproto.cli import decode, demo, replay, verify
+from carpproto.cli.text import printable
+from carpproto.core.errors import ConfigError, DecodeError
+
+_COMMANDS = (demo, decode, verify, replay)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit status."""
+    parser = argparse.ArgumentParser(
+        prog="carpproto",
+        description="CARP, the Common Address Redundancy Protocol: look at it, check it, "
+        "predict it. A demo of the library of the same name.",
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for module in _COMMANDS:
+        name = module.__name__.rpartition(".")[2]
+        command = commands.add_parser(name, help=module.HELP, description=module.DESCRIPTION)
+        command.add_argument("--json", action="store_true", help="print JSON, one object a line")
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    try:
+        arguments = parser.parse_args(argv)
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 2
+    try:
+        status: int = arguments.run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader has left, as head(1) does; what is still buffered must not complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        name = "" if error.filename is None else f" {error.filename}"
+        return _refuse(f"cannot read{name}: {error.strerror or error}")
+    except DecodeError as error:
+        name = getattr(arguments, "file", "")
+        where = f" (byte {error.offset})" if error.offset else ""
+        return _refuse(f"{name}{': ' if name else ''}{error.text}{where}")
+    except ConfigError as error:
+        return _refuse(str(error))
+    except KeyboardInterrupt:
+        return 130
+    return status
+
+
+def _refuse(text: str) -> int:
+    sys.stdout.flush()
+    print(f"carpproto: {printable(text)}", file=sys.stderr)
+    return 2

@@ -1,0 +1,129 @@
+"""``carpproto verify``: which advertisements of a capture carry the right HMAC."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from getpass import getpass
+from pathlib import Path
+
+from carpproto.capture.packets import packets
+from carpproto.cli.decode import open_file
+from carpproto.cli.text import as_json, describe, print_json, warn
+from carpproto.core.authentication import Authenticator
+from carpproto.core.errors import ConfigError
+from carpproto.core.profile import FREEBSD, NETBSD, OPENBSD, UCARP
+
+HELP = "check the HMAC of a capture's advertisements"
+DESCRIPTION = (
+    "Says of each advertisement of a vhid whether its HMAC is right under a passphrase and the "
+    "virtual addresses. Without --passphrase-file or --key-file the passphrase comes from the "
+    "environment, CARPPROTO_PASSPHRASE, or a prompt. Exit status 0 if there are advertisements "
+    "of the vhid and all are authentic, else 1."
+)
+
+ENVIRONMENT = "CARPPROTO_PASSPHRASE"
+_PROFILES = {"freebsd": FREEBSD, "netbsd": NETBSD, "openbsd": OPENBSD, "ucarp": UCARP}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("file", metavar="FILE", help="pcap or pcapng; - reads standard input")
+    parser.add_argument("--vhid", metavar="N", required=True, help="the group, 1 to 255")
+    parser.add_argument(
+        "--address",
+        metavar="A",
+        required=True,
+        action="extend",
+        nargs="+",
+        help="a virtual address; name all of the group, in any order",
+    )
+    secret = parser.add_mutually_exclusive_group()
+    secret.add_argument(
+        "--passphrase-file", metavar="F", help="its first line, only the line feed removed"
+    )
+    secret.add_argument("--key-file", metavar="F", help="up to 40 hexadecimal digits")
+    parser.add_argument(
+        "--profile",
+        choices=sorted(_PROFILES),
+        default="freebsd",
+        help="whose tools made the key of the passphrase (default: freebsd)",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command; returns its exit status."""
+    authenticator = _authenticator(arguments)
+    authentic = wrong = unreadable = others = 0
+    with open_file(arguments.file) as capture:
+        for seen in packets(capture):
+            advertisement = seen.advertisement
+            if advertisement is None:
+                unreadable += 1
+                verdict = None
+            elif advertisement.vhid != authenticator.vhid:
+                others += 1
+                continue
+            else:
+                verdict = authenticator.verify(advertisement)
+                authentic += verdict
+                wrong += not verdict
+            if arguments.json:
+                print_json({**as_json(seen), "authentic": verdict})
+            elif verdict is None:
+                print(describe(seen))
+            else:
+                print(describe(seen), "authentic" if verdict else "NOT AUTHENTIC")
+        if capture.warning is not None:
+            warn(capture.warning)
+    if not arguments.json:
+        print(
+            f"vhid {authenticator.vhid}: {authentic} authentic, {wrong} not authentic; "
+            f"{unreadable} unreadable, {others} of other vhids"
+        )
+    return 0 if authentic and not wrong and not unreadable else 1
+
+
+def _authenticator(arguments: argparse.Namespace) -> Authenticator:
+    try:
+        vhid = int(arguments.vhid)
+    except ValueError:
+        raise ConfigError(f"vhid {arguments.vhid!r} is no number; it is 1 to 255") from None
+    profile = _PROFILES[arguments.profile]
+    if arguments.key_file is not None:
+        digits = _first_line(arguments.key_file).strip()
+        try:
+            key = bytes.fromhex(digits)
+        except ValueError:
+            raise ConfigError(
+                f"{arguments.key_file} has no key; it is up to 40 hexadecimal digits"
+            ) from None
+        return Authenticator(vhid=vhid, addresses=arguments.address, key=key, profile=profile)
+    passphrase = _passphrase(arguments)
+    return Authenticator(
+        vhid=vhid, addresses=arguments.address, passphrase=passphrase, profile=profile
+    )
+
+
+def _passphrase(arguments: argparse.Namespace) -> str:
+    if arguments.passphrase_file is not None:
+        return _first_line(arguments.passphrase_file)
+    if ENVIRONMENT in os.environ:
+        return os.environ[ENVIRONMENT]
+    if not sys.stdin.isatty():
+        raise ConfigError(
+            f"no passphrase: give --passphrase-file, or {ENVIRONMENT} in the environment"
+        )
+    return getpass("passphrase: ")
+
+
+def _first_line(name: str) -> str:
+    """The first line of a file as ucarp reads it: only the line feed is removed."""
+    text = Path(name).read_bytes().partition(b"\n")[0]
+    if text.endswith(b"\r"):
+        warn(
+            f"the passphrase in {name} ends with a carriage return, which is part of it; "
+            "save the file with Unix line ends if that is not meant"
+        )
+    return text.decode("utf-8", "surrogateescape")
