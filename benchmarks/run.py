@@ -1,0 +1,126 @@
+"""The speed of the codec, the HMAC and the reader, as ratios within one run.
+
+``python benchmarks/run.py`` measures and prints; with ``--check`` the exit status is 1 when a
+ratio is beyond its bound. pyperf's options apply (``--fast``, ``--rigorous``, ``-o FILE``).
+
+The floor of "decode and verify" is the bare sequence of C calls that it needs: one precompiled
+``Struct.unpack``, the checksum through ``int.from_bytes``, two SHA-1 ``copy``, ``update`` and
+``digest`` with all before the counter computed beforehand, ``compare_digest``.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable, Iterable
+from functools import partial
+from hashlib import sha1
+from hmac import compare_digest
+from pathlib import Path
+from struct import Struct
+
+import pyperf
+
+from carpproto import Authenticator, decode, peel_payload
+from carpproto.capture.reader import open_capture
+
+RECORDINGS = Path(__file__).resolve().parent.parent / "tests" / "recordings" / "freebsd"
+KEY = b"randompass".ljust(64, b"\0")
+MESSAGE = bytes((2, 1, 1, 192, 168, 1, 50))
+
+
+def main() -> int:
+    """Measure everything; returns the exit status."""
+    runner = pyperf.Runner(processes=6, values=5)
+    runner.argparser.add_argument("--check", action="store_true")
+    arguments = runner.parse_args()
+    frame = first_advertisement()
+    payload = peel_payload(frame)
+    assert payload is not None
+    authenticator = Authenticator(vhid=1, passphrase="randompass", addresses=["192.168.1.50"])
+    assert authenticator.verify(decode(payload))
+    assert make_floor()(payload)
+
+    def decode_and_verify(payload: bytes) -> bool:
+        return authenticator.verify(decode(payload))
+
+    def frame_to_verified(frame: bytes) -> bool:
+        payload = peel_payload(frame)
+        return payload is not None and authenticator.verify(decode(payload))
+
+    # scapy.all, since scapy dissects only the layers that are loaded.
+    from dpkt.ethernet import Ethernet
+    from dpkt.pcap import Reader
+    from scapy.all import Ether  # type: ignore[attr-defined]
+
+    file = one_file(frame, 1000)
+    measured = {
+        "floor": runner.bench_func("floor", make_floor(), payload),
+        "payload": runner.bench_func("decode and verify", decode_and_verify, payload),
+        "frame": runner.bench_func("frame to verified", frame_to_verified, frame),
+        "dpkt": runner.bench_func("dpkt Ethernet", Ethernet, frame),
+        "scapy": runner.bench_func("scapy Ether", Ether, frame),
+        "read": runner.bench_func("read 1000 records", partial(read, open_capture), file),
+        "dpkt read": runner.bench_func("dpkt 1000 records", partial(read, Reader), file),
+        "start": runner.bench_command("python starts", [sys.executable, "-c", "pass"]),
+        "import": runner.bench_command(
+            "python imports carpproto", [sys.executable, "-c", "import carpproto"]
+        ),
+    }
+    if arguments.worker:
+        return 0  # one of the processes that pyperf starts for one of the measurements
+    medians = {name: result.median() for name, result in measured.items()}
+    checks = [
+        ("decode and verify / floor", medians["payload"] / medians["floor"], "<=", 1.9),
+        ("dpkt's Ethernet / frame to verified", medians["dpkt"] / medians["frame"], ">=", 3),
+        ("scapy's Ether / frame to verified", medians["scapy"] / medians["frame"], ">=", 30),
+        ("dpkt's Reader / reading a pcap", medians["dpkt read"] / medians["read"], ">=", 1.5),
+        ("import carpproto, ms", (medians["import"] - medians["start"]) * 1000, "<=", 30),
+    ]
+    missed = False
+    for name, value, relation, bound in checks:
+        good = value <= bound if relation == "<=" else value >= bound
+        missed = missed or not good
+        print(f"{name}: {value:.2f} (bound {relation} {bound}){'' if good else ' MISSED'}")
+    return int(missed and arguments.check)
+
+
+def first_advertisement() -> bytes:
+    """The first frame of an advertisement that a FreeBSD kernel sent."""
+    with open_capture(RECORDINGS / "single-v4.pcap") as capture:
+        return next(record.data for record in capture if record.data[23] == 112)
+
+
+def make_floor() -> Callable[[bytes], bool]:
+    """What decoding and verifying cannot do without, and nothing else."""
+    unpack = Struct(">BBBBBBHQ20s").unpack
+    inner = sha1(bytes(byte ^ 0x36 for byte in KEY) + MESSAGE)
+    outer = sha1(bytes(byte ^ 0x5C for byte in KEY))
+
+    def floor(payload: bytes) -> bool:
+        fields = unpack(payload)
+        if int.from_bytes(payload, "big") % 0xFFFF:
+            return False
+        message = inner.copy()
+        message.update(payload[8:16])
+        digest = outer.copy()
+        digest.update(message.digest())
+        return compare_digest(digest.digest(), fields[8])
+
+    return floor
+
+
+def one_file(frame: bytes, count: int) -> bytes:
+    """A classic pcap of one frame again and again."""
+    header = Struct("<IHHiIII").pack(0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)
+    record = Struct("<IIII").pack(0, 0, len(frame), len(frame)) + frame
+    return header + record * count
+
+
+def read(reader: Callable[[io.BytesIO], Iterable[object]], file: bytes) -> int:
+    """Read a whole file."""
+    return sum(1 for _ in reader(io.BytesIO(file)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,20 @@
+"""Sphinx configuration. Nothing here needs the network."""
+
+from importlib.metadata import version as installed_version
+
+project = "carpproto"
+author = "the carpproto authors"
+copyright = "2026, the carpproto authors"
+release = installed_version("carpproto")
+version = release
+
+extensions = ["sphinx.ext.autodoc", "sphinx.ext.doctest"]
+default_role = "py:obj"
+exclude_patterns = ["_build"]
+
+autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
+autodoc_typehints_format = "short"
+
+html_theme = "furo"
+html_title = f"carpproto {release}"
