@@ -48,11 +48,13 @@ def main() -> int:
         payload = peel_payload(frame)
         return payload is not None and authenticator.verify(decode(payload))
 
-    # scapy.all, since scapy dissects only the layers that are loaded.
+    import scapy.layers.inet
+    import scapy.layers.vrrp  # scapy dissects only the layers that are loaded
     from dpkt.ethernet import Ethernet
     from dpkt.pcap import Reader
-    from scapy.all import Ether  # type: ignore[attr-defined]
+    from scapy.layers.l2 import Ether
 
+    assert Ether(frame).haslayer(scapy.layers.inet.IP)
     file = one_file(frame, 1000)
     measured = {
         "floor": runner.bench_func("floor", make_floor(), payload),
