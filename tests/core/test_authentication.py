@@ -60,6 +60,7 @@ PRINTED = Advertisement(
     checksum=0x04BD,
 )
 KEY = b"randompass" + bytes(10)
+ADDRESSES = ["192.0.2.1", "2001:db8::1", "fe80::50"]
 
 
 def authenticator(**changes: Any) -> Authenticator:
@@ -297,6 +298,13 @@ def test_no_passphrase_is_20_zero_bytes(profile: Profile) -> None:
     assert Authenticator(vhid=1, key=b"", profile=profile).digest(7) == zeros
 
 
+@pytest.mark.parametrize("passphrase", ["secret", "0xabcd", "x" * 18, "x" * 19, "x" * 25])
+def test_without_a_profile_freebsd_s_rules_apply(passphrase: str) -> None:
+    ours = Authenticator(vhid=1, passphrase=passphrase, addresses=ADDRESSES)
+    freebsd = Authenticator(vhid=1, passphrase=passphrase, addresses=ADDRESSES, profile=FREEBSD)
+    assert ours.digest(7) == freebsd.digest(7)
+
+
 @pytest.mark.parametrize("profile", BSD_CUT)
 def test_ifconfig_keeps_19_bytes(profile: Profile) -> None:
     alphabet = "abcdefghijklmnopqrstuvwxyz"
@@ -435,9 +443,6 @@ def test_passphrase_and_key() -> None:
 
 
 # Link-local virtual addresses.
-
-
-ADDRESSES = ["192.0.2.1", "2001:db8::1", "fe80::50"]
 
 
 def test_all_but_openbsd_hash_link_local_addresses() -> None:

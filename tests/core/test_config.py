@@ -422,7 +422,7 @@ def test_replacing_is_checked_too() -> None:
     with pytest.raises(ConfigError, match="vhid 0 is out of range; it is 1 to 255"):
         FULL.replace(vhid=0)
     with pytest.raises(ConfigError, match="a virtual host has no 'password'; it has vhid, "):
-        FULL.replace(password="swordfish")
+        FULL.replace(password="swordfish", zone=1)
     with pytest.raises(ConfigError, match="a virtual host has no 'families'"):
         FULL.replace(families=(4,))
 

@@ -296,9 +296,26 @@ def test_what_freebsd_10_logs() -> None:
     assert words == {*dict(FREEBSD_10.words).values(), Reason.MORE_FREQUENT, Reason.PREEMPTING}
 
 
+def test_ucarp_logs_in_words_of_its_own() -> None:
+    words = dict(UCARP.words)
+    assert words[Reason.PREEMPTING] == "Putting MASTER down - preemption"
+    assert words[Reason.MASTER_WILL_TIME_OUT] == "Putting MASTER DOWN (going to time out)"
+    assert words[Reason.USER_REQUESTED] == "Caught signal (USR2) considering going down"
+    assert words[Reason.MORE_FREQUENT] == (
+        "Preferred master advertised: going back to BACKUP state"
+    )
+    silent = {reason for reason, text in words.items() if text is None}
+    assert silent == {
+        Reason.INITIALIZATION_COMPLETE,
+        Reason.MASTER_TIMED_OUT,
+        Reason.CARRIER_LOST,
+    }
+    assert UCARP.unlogged == {Reason.HARDWARE_DOWN, Reason.HARDWARE_UP, Reason.SHUTDOWN}
+
+
 def test_all_others_log_as_freebsd_12_does() -> None:
     for profile in PROFILES:
-        if profile is not FREEBSD_10:
+        if profile not in (FREEBSD_10, UCARP):
             assert profile.words == ()
             assert profile.unlogged == frozenset()
 

@@ -54,10 +54,10 @@ from carpproto.core.profile import (
     FREEBSD_12,
     FREEBSD_14,
     NETBSD,
+    NETBSD_1120,
     OPENBSD,
     UCARP,
     Profile,
-    SourceMac,
     Tie,
 )
 from carpproto.core.virtual_host import (
@@ -82,7 +82,8 @@ UP, DOWN = InterfaceChanged("em0", True), InterfaceChanged("em0", False)
 CARRIER, NO_CARRIER = LinkChanged("em0", True), LinkChanged("em0", False)
 PREEMPT = SettingChanged("preempt", 1)
 
-PROFILES = [FREEBSD, FREEBSD_10, FREEBSD_12, FREEBSD_14, NETBSD, OPENBSD, UCARP]
+NETBSDS = [NETBSD, NETBSD_1120]
+PROFILES = [FREEBSD, FREEBSD_10, FREEBSD_12, FREEBSD_14, *NETBSDS, OPENBSD, UCARP]
 KERNELS = [profile for profile in PROFILES if profile is not UCARP]
 
 
@@ -175,6 +176,7 @@ def sent(
     """What a host with the usual addresses puts on the wire."""
     profile = host.profile
     advertisement = Advertisement(1, advbase, advskew, demote, counter)
+    source_macs = {UCARP.name: "00:00:5e:00:00:01", NETBSD_1120.name: MAC}
     dscp = profile in (FREEBSD, FREEBSD_12, FREEBSD_14)
     action = SendAdvertisement(
         interface="em0",
@@ -182,7 +184,7 @@ def sent(
         family=family,
         source=OWN if family == 4 else OWN6,
         destination=GROUPS[family],
-        source_mac="00:00:5e:00:00:01" if profile is UCARP else VIRTUAL_MAC,
+        source_mac=source_macs.get(profile.name, VIRTUAL_MAC),
         traffic_class=0xE0 if dscp else {4: 0x10, 6: 0}[family],
         advertisement=host.config.authenticator(profile).sign(advertisement),
     )
@@ -241,7 +243,8 @@ def test_becomes_backup_when_interface_carrier_address_and_allow_are_there(
 def test_init_ignores_a_request_for_a_state(state: State) -> None:
     host = a_host()
     assert host.handle(StateRequested("em0", 1, state), 0.0) == ()
-    assert host.state is INIT
+    assert host.handle(StateRequested("em0", 1, state, hold=3.0), 0.0) == ()
+    assert (host.state, host.deadline) == (INIT, None)
 
 
 def test_init_ignores_advertisements_but_learns_the_counter() -> None:
@@ -295,6 +298,18 @@ def test_openbsd_takes_no_interval_as_a_256th_of_a_second() -> None:
     assert host.deadline == 2 / 256
     fire(host)
     assert host.deadline == 3 / 256
+
+
+@each([*NETBSDS, OPENBSD, UCARP])
+def test_advbase_may_be_0_beside_an_advskew(profile: Profile) -> None:
+    """ucarp/advbase0-skew1 sends each 256th of a second, as far as poll() lets it."""
+    host = a_backup(profile, advbase=0, advskew=1)
+    length = 3 if profile is OPENBSD else 1
+    assert host.deadline == length / 256
+    fire(host)
+    assert host.deadline == (length + 1) / 256
+    fire(host)
+    assert host.deadline == (length + 2) / 256
 
 
 @each(PROFILES)
@@ -771,7 +786,7 @@ def test_an_interface_that_is_up_needs_its_carrier_too() -> None:
 
 def test_ucarp_without_carrier_is_a_backup_without_timers() -> None:
     host = a_master(UCARP)
-    assert host.handle(NO_CARRIER, 3.5) == (changed(MASTER, BACKUP, Reason.HARDWARE_DOWN),)
+    assert host.handle(NO_CARRIER, 3.5) == (changed(MASTER, BACKUP, Reason.CARRIER_LOST),)
     assert (host.state, host.deadline) == (BACKUP, None)
     assert host.handle(TimerExpired(), 100.0) == ()
     assert host.handle(CARRIER, 200.0) == ()
@@ -930,7 +945,7 @@ def test_an_own_address_that_became_virtual_is_no_source() -> None:
 # -- section 4: reconfiguration and requests --------------------------------------------
 
 
-@each([profile for profile in PROFILES if profile is not NETBSD])
+@each([profile for profile in PROFILES if profile not in NETBSDS])
 def test_new_values_leave_state_and_running_timers(profile: Profile) -> None:
     for state in (BACKUP, MASTER):
         host = in_state(state, profile)
@@ -1086,7 +1101,9 @@ def test_a_backup_can_be_asked_to_hold_too() -> None:
 
 def test_a_hold_that_ends_late_does_not_end_the_wait_for_a_master() -> None:
     host = a_backup()
+    assert not host.holding
     host.handle(StateRequested("em0", 1, BACKUP, hold=1.0), 1.0)
+    assert host.holding
     assert host.handle(TimerExpired(), 1e300) == ()
     assert host.state is BACKUP
 
@@ -1125,7 +1142,7 @@ def test_shutdown_says_goodbye_as_its_system_would_or_as_told(
 ) -> None:
     host = a_master(profile, addresses=(VIP,))
     farewell = (sent(host, 255, 255, counter=99 if profile is OPENBSD else 1),)
-    says_so = profile in (NETBSD, OPENBSD) if bow_out is None else bow_out
+    says_so = profile in (*NETBSDS, OPENBSD) if bow_out is None else bow_out
     assert host.handle(Shutdown(bow_out), 3.5) == (
         *(farewell if says_so else ()),
         changed(MASTER, INIT, Reason.SHUTDOWN),
@@ -1356,18 +1373,27 @@ def test_a_unicast_peer_gets_advertisements_from_the_interface_itself() -> None:
 
 
 def test_netbsd_of_1_120_sends_from_the_interface_and_sums_the_pseudo_header() -> None:
-    profile = NETBSD.replace(
-        source_mac=(SourceMac.INTERFACE, SourceMac.INTERFACE), pseudo_header=True
-    )
-    host = a_master(profile, addresses=(VIP, VIP6))
+    host = a_master(NETBSD_1120, addresses=(VIP, VIP6))
     fourth, sixth = fire(host)
-    assert fourth == sent(host, counter=2, source_mac=MAC)
-    plain = sent(host, counter=3, family=6, source_mac=MAC)
+    assert fourth == sent(host, counter=2)
+    plain = sent(host, counter=3, family=6)
+    assert plain.source_mac == MAC
     covered = encode(plain.advertisement, pseudo_header=pseudo_header(OWN6, GROUPS[6]))
     checksum = int.from_bytes(covered[6:8], "big")
     assert sixth == plain._replace(advertisement=plain.advertisement._replace(checksum=checksum))
     assert isinstance(sixth, SendAdvertisement)
     assert encode(sixth.advertisement) == covered
+
+
+def test_ucarp_sends_ipv4_from_a_mac_of_its_own_and_ipv6_from_the_virtual_one() -> None:
+    host = a_master(UCARP, addresses=(VIP,))
+    (fourth,) = fire(host)
+    host = a_master(UCARP, addresses=(VIP6,))
+    (sixth,) = fire(host)
+    assert isinstance(fourth, SendAdvertisement)
+    assert isinstance(sixth, SendAdvertisement)
+    assert (fourth.source_mac, fourth.traffic_class) == ("00:00:5e:00:00:01", 0x10)
+    assert (sixth.source_mac, sixth.traffic_class) == (VIRTUAL_MAC, 0)
 
 
 @pytest.mark.parametrize(("dscp", "octet"), [(56, 0xE0), (0, 0), (63, 0xFC), (8, 0x20)])
@@ -1380,7 +1406,7 @@ def test_freebsd_sends_the_dscp_that_it_was_told(dscp: int, octet: int) -> None:
     )
 
 
-@each(KERNELS)
+@each([profile for profile in KERNELS if profile is not NETBSD_1120])
 def test_each_family_has_its_own_counter_ipv4_first(profile: Profile) -> None:
     host = a_backup(profile, addresses=(VIP6, VIP))
     first, second = (99, 99) if profile is OPENBSD else (0, 1)
@@ -1512,6 +1538,26 @@ def test_refuses_a_setting_that_is_not_there_or_out_of_range(
 ) -> None:
     with pytest.raises(ConfigError, match=text):
         a_master().handle(SettingChanged(name, value), 3.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high"),
+    [
+        ("allow", 0, 1),
+        ("preempt", 0, 1),
+        ("dscp", 0, 63),
+        ("dead_ratio", 1, 65535),
+        ("demotion", -(2**31) + 1, 2**31 - 1),
+        ("ifdown_demotion_factor", -(2**31) + 1, 2**31 - 1),
+        ("senderr_demotion_factor", -(2**31) + 1, 2**31 - 1),
+    ],
+)
+def test_a_setting_takes_its_whole_range(name: str, low: int, high: int) -> None:
+    for value in (low, high):
+        assert check_setting(SettingChanged(name, value)) == value
+    for value in (low - 1, high + 1):
+        with pytest.raises(ConfigError, match=f"{name} {value} is out of range"):
+            check_setting(SettingChanged(name, value))
 
 
 def test_a_setting_may_be_true_or_false() -> None:

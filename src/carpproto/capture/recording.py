@@ -108,6 +108,7 @@ class Recording(NamedTuple):
     events: tuple[RecordedEvent, ...]
     transitions: tuple[RecordedTransition, ...]
     counters: dict[str, dict[str, int]]
+    heard: dict[str, tuple[float, ...]]
 
     @property
     def artefacts(self) -> tuple[str, ...]:
@@ -221,6 +222,7 @@ def _recording(path: Path, parsed: Any) -> Recording:
     }
     far: dict[str, Any] = content.get("pcap_far") or {}
     counters: dict[str, dict[str, int]] = content.get("counters") or {}
+    heard: dict[str, list[float]] = content.get("heard") or {}
     polled = content.get("polled_every")
     return Recording(
         path=path,
@@ -248,6 +250,7 @@ def _recording(path: Path, parsed: Any) -> Recording:
             for entry in content["transitions"]
         ),
         counters={name: dict(values) for name, values in counters.items()},
+        heard={name: tuple(map(float, times)) for name, times in heard.items()},
     )
 
 

@@ -6,8 +6,9 @@ import argparse
 from typing import Any
 
 from carpproto.capture.recording import load
-from carpproto.capture.replay import TOLERANCES, Report, Tolerance, profile_of
+from carpproto.capture.replay import profile_of
 from carpproto.capture.replay import replay as replay_recording
+from carpproto.capture.report import TOLERANCES, Report, Tolerance
 from carpproto.cli.text import print_json, printable
 from carpproto.core.errors import ConfigError
 

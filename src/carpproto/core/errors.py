@@ -47,6 +47,7 @@ class Reason(str, Enum):
     USER_REQUESTED = "user requested via ifconfig"
     HARDWARE_DOWN = "hardware interface down"
     HARDWARE_UP = "hardware interface up"
+    CARRIER_LOST = "carrier lost"
     MORE_DEMOTED = "preempting a more demoted master"
     LESS_DEMOTED = "less demoted advertisement received"
     SHUTDOWN = "shutdown"

@@ -440,7 +440,7 @@ class Node:
         peer = None if host is None else host.config.destination(family)
         if not self._settings["allow"]:
             faults[Reason.NOTALLOWED] = (None, None)
-        strange_group = profile.group_checked and destination.is_multicast and destination != peer
+        strange_group = profile.group_checked and peer is not None and destination != peer
         if (
             (profile.multicast_required and not destination.is_multicast)
             or (family == 6 and not where.members)

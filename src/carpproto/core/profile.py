@@ -125,7 +125,8 @@ class Profile(NamedTuple):
     takes it (freebsd/injected)."""
 
     group_checked: bool = False
-    """Whether a packet to another multicast group is refused (badif). UCarp: yes."""
+    """Whether a packet to anything but the own group is refused (badif). UCarp: yes
+    (ucarp/inject-malformed)."""
 
     unicast_skips_ttl: bool = False
     """Whether the TTL of a unicast peer may be any. FreeBSD 14: yes."""
@@ -348,5 +349,15 @@ UCARP = FREEBSD.replace(
     announces_again=3,
     announces_to_slower=True,
     real_mac_answers=True,
+    words=(
+        (Reason.INITIALIZATION_COMPLETE, None),
+        (Reason.MASTER_TIMED_OUT, None),
+        (Reason.CARRIER_LOST, None),
+        (Reason.PREEMPTING, "Putting MASTER down - preemption"),
+        (Reason.MASTER_WILL_TIME_OUT, "Putting MASTER DOWN (going to time out)"),
+        (Reason.MORE_FREQUENT, "Preferred master advertised: going back to BACKUP state"),
+        (Reason.USER_REQUESTED, "Caught signal (USR2) considering going down"),
+    ),
+    unlogged=frozenset({Reason.HARDWARE_DOWN, Reason.HARDWARE_UP, Reason.SHUTDOWN}),
 )
 """UCarp 1.5.2 on a little-endian machine."""

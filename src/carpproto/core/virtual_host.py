@@ -101,7 +101,7 @@ TRANSITIONS: dict[State, dict[Trigger, tuple[State, Reason]]] = {
     },
     State.MASTER: {
         Trigger.NOT_READY: (State.INIT, Reason.HARDWARE_DOWN),
-        Trigger.CARRIER_LOST: (State.BACKUP, Reason.HARDWARE_DOWN),
+        Trigger.CARRIER_LOST: (State.BACKUP, Reason.CARRIER_LOST),
         Trigger.RESTART: (State.INIT, Reason.HARDWARE_UP),
         Trigger.FASTER: (State.BACKUP, Reason.MORE_FREQUENT),
         Trigger.UNDEMOTED: (State.BACKUP, Reason.LESS_DEMOTED),
@@ -190,6 +190,11 @@ class VirtualHost:
         if self._hold_until is not None:
             return self._hold_until
         return min(self._down_at.values(), default=None)
+
+    @property
+    def holding(self) -> bool:
+        """Whether a request for BACKUP keeps the host out of it for a while."""
+        return self._hold_until is not None
 
     @property
     def demoted_advskew(self) -> int:
@@ -427,7 +432,7 @@ class VirtualHost:
         asked_backup = event.state == State.BACKUP
         trigger = Trigger.BACKUP_REQUESTED if asked_backup else Trigger.MASTER_REQUESTED
         self._pull(trigger, actions)
-        if asked_backup and hold and self.state is State.BACKUP:
+        if hold and self.state is State.BACKUP:
             self._stop_timers()
             self._hold_until = self._now + hold
 
@@ -498,7 +503,6 @@ class VirtualHost:
         self._advertise_at = None
         self._hold_until = None
         self._down_at = {}
-        self._announce_in = None
 
     def _check(self, actions: list[Action]) -> None:
         """Into INIT when the host cannot take part, out of it when it can."""
