@@ -235,7 +235,7 @@ class Node:
         )
         for name in ("allow", "preempt", "dscp", "dead_ratio"):
             host.handle(SettingChanged(name, self._settings[name]), self._now)
-        host.demotion = self._demotion
+        host.handle(DemotionAdjusted(self._demotion), self._now)
         host.handle(LinkChanged(interface, where.link), self._now)
         member = where.members[config.vhid] = _Member(host)
         return member

@@ -120,6 +120,10 @@ class VirtualHost:
     interface's own. ``counter`` is a first counter, or a callable that yields 64-bit counters;
     the default counts from 0, so that a test repeats.
 
+    ``demoted_advskew`` is the advskew that is advertised and compared, demotion applied, and
+    ``own_interval`` the interval with it; ``demote`` is the byte that is sent;
+    ``master_down_interval`` is how long a BACKUP waits, never demoted. Intervals are in 1/256 s.
+
     It begins in INIT, the interface down and the carrier there. Raises `ConfigError` for what
     the profile's system refuses.
     """
@@ -138,13 +142,18 @@ class VirtualHost:
         "_next_counter",
         "_now",
         "_own_addresses",
+        "_patience",
         "_preempt",
         "_up",
         "config",
         "dead_ratio",
+        "demote",
+        "demoted_advskew",
         "demotion",
         "interface",
         "mac",
+        "master_down_interval",
+        "own_interval",
         "profile",
         "state",
     )
@@ -181,6 +190,7 @@ class VirtualHost:
         self._down_length: dict[int, int] = {}  # in 1/256 s
         self._hold_until: float | None = None
         self._announce_in: int | None = None
+        self._measure()
 
     @property
     def deadline(self) -> float | None:
@@ -196,37 +206,6 @@ class VirtualHost:
         """Whether a request for BACKUP keeps the host out of it for a while."""
         return self._hold_until is not None
 
-    @property
-    def demoted_advskew(self) -> int:
-        """The advskew that is advertised and compared, demotion applied."""
-        advskew = self.config.advskew
-        style = self.profile.demotion
-        if style is DemotionStyle.ADDED:
-            advskew = min(advskew + self.demotion, MAX_DEMOTED_ADVSKEW)
-            return max(advskew, 0) if self.profile.demotion_floor else advskew
-        raised = style is DemotionStyle.RAISED or self.profile.demote_raises_advskew
-        return max(advskew, MAX_DEMOTED_ADVSKEW) if raised and self.demotion > 0 else advskew
-
-    @property
-    def demote(self) -> int:
-        """The demote byte that is sent."""
-        if self.profile.demotion is DemotionStyle.CARRIED:
-            return min(max(self.demotion, 0), 255)
-        return 0
-
-    @property
-    def own_interval(self) -> int:
-        """The interval that an election compares, in 1/256 s: demotion applied."""
-        return self.config.advbase * TICKS + self.demoted_advskew
-
-    @property
-    def master_down_interval(self) -> int:
-        """How long a BACKUP waits for an advertisement, in 1/256 s: never demoted."""
-        advbase, advskew = self.config.advbase, self.config.advskew
-        if self.profile.master_down_multiplies_advskew:
-            return max(self.dead_ratio * (advbase * TICKS + advskew), 1)
-        return max(self.dead_ratio * advbase * TICKS + advskew, 1)
-
     def handle(self, event: Event, now: float) -> tuple[Action, ...]:
         """Take an event at a time and return what is to be done about it, in order.
 
@@ -240,7 +219,10 @@ class VirtualHost:
             if not isinstance(event, get_args(Event)):
                 raise ConfigError(f"{event!r} is no event; see carpproto.core.events")
             return ()
-        self._now = later(self._now, now)
+        if type(now) is float and now > self._now:
+            self._now = now
+        else:
+            self._now = later(self._now, now)
         actions: list[Action] = []
         handler(self, event, actions)
         return tuple(actions)
@@ -250,7 +232,8 @@ class VirtualHost:
     def _on_advertisement(self, event: AdvertisementReceived, actions: list[Action]) -> None:
         heard = event.advertisement
         check_advertisement(heard)
-        if heard.vhid != self.config.vhid or event.family not in self.config.families:
+        config = self.config
+        if heard.vhid != config.vhid or event.family not in config.families:
             actions.append(self._drop(Reason.BADVHID, event))
             return
         if not self._authenticator.verify(heard):
@@ -281,9 +264,8 @@ class VirtualHost:
             if not (self.profile.demote_decides and heard.demote < self.demote):
                 self._pull(Trigger.SLOWER, actions, own=own, theirs=theirs, heard=event)
                 return
-        patience = self.dead_ratio * self.config.advbase * TICKS + self.demoted_advskew
-        if theirs > patience:
-            self._pull(Trigger.SILENT, actions, own=patience, theirs=theirs, heard=event)
+        if theirs > self._patience:
+            self._pull(Trigger.SILENT, actions, own=self._patience, theirs=theirs, heard=event)
         else:
             self._await_master(event.family)
 
@@ -365,6 +347,7 @@ class VirtualHost:
             self._dscp = value
         elif event.name == "dead_ratio":
             self.dead_ratio = value
+            self._measure()
         elif event.name == "demotion":
             self._on_demotion(DemotionAdjusted(value), actions)
         elif event.name == "allow" and bool(value) is not self._allow:
@@ -376,6 +359,7 @@ class VirtualHost:
             raise ConfigError(f"demotion {event.delta!r} is no whole number")
         began = self.demotion <= 0 < self.demotion + event.delta
         self.demotion += event.delta
+        self._measure()
         if self.profile.demotion_end_advertised or began:
             if self.state is State.MASTER and event.delta:
                 self._advertise(actions)
@@ -522,6 +506,27 @@ class VirtualHost:
         config.require(self.profile)
         self.config = config
         self._authenticator = config.authenticator(self.profile)
+        self._measure()
+
+    def _measure(self) -> None:
+        """Work out what every advertisement that is heard is compared with."""
+        profile, advbase, advskew = self.profile, self.config.advbase, self.config.advskew
+        demoted = advskew
+        if profile.demotion is DemotionStyle.ADDED:
+            demoted = min(advskew + self.demotion, MAX_DEMOTED_ADVSKEW)
+            if profile.demotion_floor:
+                demoted = max(demoted, 0)
+        elif profile.demotion is DemotionStyle.RAISED or profile.demote_raises_advskew:
+            if self.demotion > 0:
+                demoted = max(advskew, MAX_DEMOTED_ADVSKEW)
+        carried = profile.demotion is DemotionStyle.CARRIED
+        self.demote = min(max(self.demotion, 0), 255) if carried else 0
+        self.demoted_advskew = demoted
+        self.own_interval = advbase * TICKS + demoted
+        self._patience = self.dead_ratio * advbase * TICKS + demoted
+        if profile.master_down_multiplies_advskew:
+            advskew *= self.dead_ratio
+        self.master_down_interval = max(self.dead_ratio * advbase * TICKS + advskew, 1)
 
     # -- what is sent ------------------------------------------------------------------------
 
@@ -680,11 +685,13 @@ def check_advertisement(heard: object) -> None:
     if type(heard) is not Advertisement:
         raise ConfigError(f"{heard!r} is no Advertisement; decode() makes one")
     try:
-        bytes(heard[:4])  # vhid, advbase, advskew, demote
-    except (TypeError, ValueError):
+        fits = 0 <= (heard[0] | heard[1] | heard[2] | heard[3]) <= 0xFF
+    except TypeError:
+        fits = False
+    if not fits:
         raise ConfigError(
             f"{heard!r} does not fit; vhid, advbase, advskew and demote are 0 to 255"
-        ) from None
+        )
 
 
 def later(last: float, now: float) -> float:
