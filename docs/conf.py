@@ -18,3 +18,14 @@ autodoc_typehints_format = "short"
 
 html_theme = "furo"
 html_title = f"carpproto {release}"
+
+
+def setup(app):
+    """Leave out what autodoc finds in named tuples and has nothing to say of."""
+
+    def skip(app, what, name, obj, skip, options):
+        if str(getattr(obj, "__doc__", "")).startswith("Alias for field number"):
+            return True
+        return None
+
+    app.connect("autodoc-skip-member", skip)

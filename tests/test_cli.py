@@ -100,10 +100,10 @@ def test_decode_says_why_a_packet_is_bad(capsys) -> None:
     assert main(["decode", str(FREEBSD / "injected.pcap")]) == 1
     bad = [line for line in capsys.readouterr().out.splitlines() if "BAD" in line]
     assert [line.partition("BAD ")[2] for line in bad] == [
-        "badttl at byte 14: TTL 254, an advertisement has 255",
-        "badsum at byte 6: checksum 0x3606, the bytes need 0x3707",
-        "badver at byte 0: version 3, CARP is version 2",
-        "badlen at byte 30: 30 bytes, an advertisement has 36",
+        "badttl at byte 22: TTL 254, an advertisement has 255",
+        "badsum at byte 40: checksum 0x3606, the bytes need 0x3707",
+        "badver at byte 34: version 3, CARP is version 2",
+        "badlen at byte 64: 30 bytes, an advertisement has 36",
     ]
 
 
@@ -137,7 +137,7 @@ def test_decode_as_json_says_what_is_wrong(capsys) -> None:
     [bad] = [found for found in objects(capsys) if found["advertisement"] is None][:1]
     assert bad["problem"] == {
         "reason": "badsum",
-        "offset": 6,
+        "offset": 40,
         "text": "checksum 0x3606, the bytes need 0x3707",
     }
 
@@ -158,7 +158,7 @@ def test_decode_reports_a_frame_that_the_capture_cut(capsys, tmp_path: Path) -> 
     path.write_bytes(data[:24] + record + whole)
     assert main(["decode", str(path)]) == 1
     cut, good = capsys.readouterr().out.splitlines()
-    assert "BAD truncated at byte 20" in cut
+    assert "BAD truncated at byte 54: the capture kept 54 of 70 bytes" in cut
     assert "snap length" in cut
     assert good.startswith("2 1970-01-01T00:00:00.000000Z 192.168.1.157 > 224.0.0.18 vhid 1")
 
@@ -319,7 +319,7 @@ def test_a_bad_key_file_is_refused_without_showing_it(capsys, tmp_path: Path) ->
     path = str(FREEBSD / "single-v4.pcap")
     rest = ("--vhid", "1", "--address", "192.168.1.50", "--key-file", str(file))
     text = refused(capsys, "verify", path, *rest)
-    assert "40 hexadecimal digits" in text
+    assert "hexadecimal digits, 40 at the most" in text
     assert "not hexadecimal" not in text
 
 
@@ -345,7 +345,7 @@ def test_replay_prints_transitions_and_a_verdict(capsys) -> None:
 
 
 def test_replay_reports_a_recording_whose_notes_say_why_it_differs(capsys) -> None:
-    assert main(["replay", str(FREEBSD / "if-down.json")]) == 0
+    assert main(["replay", str(FREEBSD / "if-down.json")]) == 1
     printed = capsys.readouterr().out
     assert "DIFFERS: A at t = 15.677864: predicted nothing, recorded vhid 1 BACKUP -> MASTER" in (
         printed
@@ -367,7 +367,7 @@ def test_replay_prints_both_sides_numbers_of_a_difference(capsys) -> None:
 
 
 def test_replay_as_json(capsys) -> None:
-    assert main(["replay", "--json", str(FREEBSD / "if-down.json")]) == 0
+    assert main(["replay", "--json", str(FREEBSD / "if-down.json")]) == 1
     [report] = objects(capsys)
     assert report["agrees"] is False
     assert report["explained"] is True
@@ -381,6 +381,16 @@ def test_replay_takes_several_recordings(capsys) -> None:
     names = ("single-v4", "v6only", "dual")
     assert main(["replay", "--json", *(str(FREEBSD / f"{name}.json") for name in names)]) == 0
     assert [report["recording"] for report in objects(capsys)] == list(names)
+
+
+def test_replay_goes_on_after_a_file_that_is_no_recording(capsys) -> None:
+    files = ("INDEX.json", "none.json", "single-v4-10-4.json", "single-v4.json")
+    assert main(["replay", "--json", *(str(FREEBSD / name) for name in files)]) == 2
+    printed = capsys.readouterr()
+    assert len(printed.out.splitlines()) == 2
+    index, none = printed.err.splitlines()
+    assert index.startswith(f"carpproto: {FREEBSD / 'INDEX.json'} is no recording of schema 1")
+    assert none == f"carpproto: cannot read {FREEBSD / 'none.json'}: No such file or directory"
 
 
 def test_replay_finds_a_changed_recording(capsys, tmp_path: Path) -> None:
@@ -418,6 +428,42 @@ def test_replay_finds_a_changed_recording(capsys, tmp_path: Path) -> None:
         ),
         (lambda content: content.update(pcap="missing.pcap"), "missing.pcap"),
         (lambda content: content.update(nodes=[]), "not laid out as a recording"),
+        (lambda content: content.update(t0=10**400), "where a number of seconds is expected"),
+        (lambda content: content.update(t0=float("nan")), "NaN is no number"),
+        (lambda content: content.update(t0=float("inf")), "Infinity is no number"),
+        (lambda content: content.update(duration="9"), "where a number of seconds is expected"),
+        (lambda content: content.update(pcap="a\0b"), "it is a file name beside it"),
+        (lambda content: content.update(pcap="\ud800"), "it is a file name beside it"),
+        (lambda content: content["nodes"]["A"].update(interface=["x"]), "a text is expected"),
+        (lambda content: content["nodes"]["A"].update(vlan=4096), "a whole number, 0 to 4095"),
+        (lambda content: content["events"][-1].update(vhid={}), "a whole number, 0 to 255"),
+        (lambda content: content["events"][-1].update(t=True), "a number of seconds"),
+        (lambda content: content["transitions"][0].update(vhid=10**400), "0 to 255, is expected"),
+        (lambda content: content["transitions"][0].update(reason=5), "a text is expected"),
+        (
+            lambda content: content["events"].append(
+                {"t": 1, "node": "A", "event": "setting", "name": "preempt"}
+            ),
+            "None stands where a whole number",
+        ),
+        (
+            lambda content: content["events"].append(
+                {"t": 1, "node": "A", "event": "setting", "name": "up_script_seconds"}
+            ),
+            "None stands where a number of seconds",
+        ),
+        (
+            lambda content: content["events"].append(
+                {"t": 1, "node": "A", "event": "state_requested", "vhid": 1, "state": "INIT"}
+            ),
+            "'INIT' cannot be requested",
+        ),
+        (
+            lambda content: content["events"].append(
+                {"t": 1, "node": "A", "event": "link", "up": True, "interface": 5}
+            ),
+            "a text is expected",
+        ),
     ],
 )
 def test_replay_refuses_what_is_no_recording(capsys, tmp_path: Path, change, expected) -> None:
@@ -493,6 +539,66 @@ def test_an_unknown_link_type_is_one_line(capsys, tmp_path: Path) -> None:
     path = tmp_path / "wifi.pcap"
     path.write_bytes(data)
     assert "link type 105 cannot be read" in refused(capsys, "decode", str(path))
+
+
+def test_an_endless_file_is_refused(capsys, passphrase: str) -> None:
+    assert "more than" in refused(capsys, "replay", "/dev/zero")
+    path = str(FREEBSD / "single-v4.pcap")
+    rest = ("--vhid", "1", "--address", "192.168.1.50")
+    for option in ("--passphrase-file", "--key-file"):
+        text = refused(capsys, "verify", path, *rest, option, "/dev/zero")
+        assert text == "the first line of /dev/zero has more than 4096 bytes"
+
+
+def test_closed_and_full_streams_are_no_traceback() -> None:
+    command = f"{sys.executable} -m carpproto decode {FREEBSD}/single-v4.pcap"
+    for redirection, status in (
+        (">&-", 0),
+        ("2>&-", 0),
+        (">/dev/full", 2),
+    ):
+        done = subprocess.run(
+            ["bash", "-c", f"{command} {redirection}"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == status, (redirection, done)
+        assert "Traceback" not in done.stderr
+        if status:
+            assert done.stderr == "carpproto: cannot write the output: No space left on device\n"
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m carpproto decode - <&-"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (
+        2,
+        "carpproto: standard input is closed; name a file\n",
+    )
+
+
+def test_what_the_terminal_cannot_show_is_escaped(tmp_path: Path) -> None:
+    content = json.loads((FREEBSD / "single-v4.json").read_text())
+    content["nodes"]["A"]["implementation"] = "\u0424"
+    (tmp_path / "single-v4.pcap").write_bytes((FREEBSD / "single-v4.pcap").read_bytes())
+    path = tmp_path / "named.json"
+    path.write_text(json.dumps(content))
+    done = subprocess.run(
+        [sys.executable, "-m", "carpproto", "replay", str(path)],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "\\u0424" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_the_version_is_told(capsys) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("carpproto 0.")
 
 
 def test_bad_usage_has_status_2(capsys) -> None:

@@ -36,8 +36,8 @@ from carpproto.core.events import (
     VirtualHostAdded,
     VirtualHostRemoved,
 )
-from carpproto.core.frame import Packet, build, peel, peel_payload
-from carpproto.core.node import Node
+from carpproto.core.frame import Ethernet, Packet, build, peel, peel_payload
+from carpproto.core.node import Counters, Node
 from carpproto.core.profile import (
     FREEBSD,
     FREEBSD_10,
@@ -47,7 +47,11 @@ from carpproto.core.profile import (
     NETBSD_1120,
     OPENBSD,
     UCARP,
+    DemotionStyle,
+    Identification,
     Profile,
+    SourceMac,
+    Tie,
 )
 from carpproto.core.virtual_host import VirtualHost
 
@@ -69,11 +73,15 @@ __all__ = [
     "Authenticator",
     "CarpError",
     "ConfigError",
+    "Counters",
     "DatagramReceived",
     "DecodeError",
     "DemotionAdjusted",
     "DemotionChanged",
+    "DemotionStyle",
+    "Ethernet",
     "Event",
+    "Identification",
     "InterfaceChanged",
     "LinkChanged",
     "Node",
@@ -87,9 +95,11 @@ __all__ = [
     "SendSucceeded",
     "SettingChanged",
     "Shutdown",
+    "SourceMac",
     "State",
     "StateChanged",
     "StateRequested",
+    "Tie",
     "TimerExpired",
     "VirtualHost",
     "VirtualHostAdded",

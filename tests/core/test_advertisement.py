@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from contextlib import suppress
-from ipaddress import IPv6Address
+from ipaddress import IPv4Address, IPv6Address
 from struct import pack, unpack
 from typing import Any
 
@@ -431,3 +431,10 @@ def test_a_digest_that_does_not_fit(digest: Any) -> None:
     with pytest.raises(ConfigError, match="does not fit; it is 20 bytes") as caught:
         encode(Advertisement(vhid=1, digest=digest))
     assert repr(digest) in str(caught.value)
+
+
+def test_a_pseudo_header_is_of_ipv6_addresses_only() -> None:
+    fourth, sixth = IPv4Address("192.0.2.1"), IPv6Address("fe80::1")
+    for ends in ((fourth, fourth), (fourth, sixth), (sixth, fourth)):
+        with pytest.raises(ConfigError, match="are not both IPv6 addresses"):
+            pseudo_header(*ends)

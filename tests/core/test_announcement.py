@@ -191,3 +191,15 @@ def test_a_tag_that_does_not_fit() -> None:
             source_mac="52:54:00:00:00:0a",
             tags=[65536],
         )
+
+
+def test_an_address_of_the_other_family_is_refused() -> None:
+    fourth, sixth, mac = IPv4Address("192.0.2.1"), IPv6Address("fe80::1"), virtual_mac(1)
+    with pytest.raises(ConfigError, match=r"IPv6Address\('fe80::1'\) is no IPv4 address"):
+        gratuitous_arp(sixth, mac=mac, source_mac=mac)
+    with pytest.raises(ConfigError, match="is no IPv6 address"):
+        neighbor_advertisement(fourth, mac=mac, source=sixth)
+    with pytest.raises(ConfigError, match="is no IPv6 address"):
+        neighbor_advertisement(sixth, mac=mac, source=fourth)
+    with pytest.raises(ConfigError, match=r"'192.0.2.1' is no IPv4 address"):
+        gratuitous_arp("192.0.2.1", mac=mac, source_mac=mac)

@@ -611,3 +611,8 @@ def test_the_recordings_of_both_families_hash_both() -> None:
             assert packet is not None
             last[packet.family] = group.verify(decode(packet.payload))
     assert last == {4: True, 6: True}
+
+
+def test_what_is_no_profile_is_refused() -> None:
+    with pytest.raises(ConfigError, match="profile 'freebsd' is no Profile; give FREEBSD"):
+        Authenticator(vhid=1, profile="freebsd")

@@ -453,3 +453,8 @@ def test_the_virtual_addresses_are_those_of_the_hmac() -> None:
         ip_address("192.0.2.1"),
         ip_address("192.0.2.2"),
     )
+
+
+def test_the_broadcast_address_is_no_virtual_address() -> None:
+    with pytest.raises(ConfigError, match=r"255\.255\.255\.255 is not a host's"):
+        VirtualHostConfig(vhid=1, addresses=["255.255.255.255"])

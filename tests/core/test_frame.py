@@ -116,6 +116,10 @@ def found(frame: bytes) -> Packet:
     return packet
 
 
+def test_the_ethertypes() -> None:
+    assert (ETHERTYPE_IPV4, ETHERTYPE_ARP, ETHERTYPE_IPV6) == (0x0800, 0x0806, 0x86DD)
+
+
 # Recorded frames.
 
 
@@ -383,6 +387,13 @@ def test_another_protocol_over_ipv4(protocol: int) -> None:
     assert payload_of(frame4(protocol=protocol)) is None
 
 
+def test_112_elsewhere_in_a_header() -> None:
+    for position in (*range(15, 23), *range(24, 34)):
+        frame = bytearray(frame4(protocol=TCP))
+        frame[position] = CARP
+        assert payload_of(bytes(frame)) is None
+
+
 def test_what_is_wrong_with_another_protocol_does_not_matter() -> None:
     for changes in ({"total": 0}, {"first": 0x44}, {"fragment": 0x2000}, {"fragment": 185}):
         assert payload_of(frame4(protocol=TCP, **changes)) is None
@@ -489,6 +500,14 @@ def test_all_extension_headers_in_a_row() -> None:
     assert (packet.hop_limit, packet.traffic_class) == (255, 0xE0)
     for cut in range(54, packet.offset):
         assert refused(frame[:cut]) == (Reason.TRUNCATED, cut)
+
+
+def test_headers_of_another_protocol_cut_at_every_byte() -> None:
+    frame = frame6(extension(TCP) + PAYLOAD, following=HOP_BY_HOP)
+    for cut in range(62):
+        assert refused(frame[:cut]) == (Reason.TRUNCATED, cut)
+    for cut in range(62, len(frame)):
+        assert payload_of(frame[:cut]) is None
 
 
 def test_a_thousand_extension_headers() -> None:
@@ -600,6 +619,33 @@ def test_a_frame_cut_at_every_byte(name: str) -> None:
             assert packet.truncated
             assert payload_of(frame[:length]) == packet.payload
     assert families == {4, 6}
+
+
+def test_an_ip_header_of_another_protocol_cut_at_every_byte() -> None:
+    """Once the protocol is there, it is no longer a cut advertisement but something else."""
+    for frame, known in ((frame4(protocol=TCP), 14 + 10), (frame6(following=TCP), 14 + 7)):
+        for cut in range(known):
+            assert refused(frame[:cut]) == (Reason.TRUNCATED, cut)
+        for cut in range(known, len(frame)):
+            assert payload_of(frame[:cut]) is None
+
+
+@pytest.mark.parametrize(
+    "following", [HOP_BY_HOP, ROUTING, FRAGMENT, AH, DESTINATION, MOBILITY, HIP, SHIM6, CARP]
+)
+def test_an_ipv6_header_that_may_lead_to_protocol_112_cut_at_every_byte(following: int) -> None:
+    frame = frame6(following=following)
+    for cut in range(54):
+        assert refused(frame[:cut]) == (Reason.TRUNCATED, cut)
+
+
+@pytest.mark.parametrize("frame", [frame4(bytes(600)), frame6(bytes(600))])
+def test_a_long_packet_cut_anywhere(frame: bytes) -> None:
+    assert not found(frame).truncated
+    assert not found(frame + b"padding").truncated
+    for length in range(found(frame).offset, len(frame)):
+        assert found(frame[:length]).truncated
+        assert payload_of(frame[:length]) == found(frame[:length]).payload
 
 
 # An IP header whose place is known.
@@ -754,8 +800,14 @@ def test_flipped_bytes_of_every_recorded_frame_of_protocol_112() -> None:
 
 
 def test_every_value_of_every_header_byte() -> None:
-    for frame in (frame4(), frame6(), frame6(extension(CARP) + PAYLOAD, following=HOP_BY_HOP)):
-        for position in range(12, found(frame).offset):
+    for frame in (
+        frame4(),
+        frame4(protocol=TCP),
+        frame6(),
+        frame6(following=TCP),
+        frame6(extension(CARP) + PAYLOAD, following=HOP_BY_HOP),
+    ):
+        for position in range(12, 62):
             for value in range(256):
                 damaged = bytearray(frame)
                 damaged[position] = value
@@ -867,6 +919,25 @@ def test_what_a_frame_is_built_of() -> None:
     )
 
 
+def test_addresses_may_be_text_with_a_prefix_length() -> None:
+    for ends in (IPV4, IPV6):
+        text: dict[str, Any] = {name: f"{address}/24" for name, address in ends.items()}
+        assert build_ip(PAYLOAD, **text) == build_ip(PAYLOAD, **ends)
+        frame = build(PAYLOAD, source_mac="0:0:0:0:0:1", **text)
+        assert frame == build(PAYLOAD, source_mac="0:0:0:0:0:1", **ends)
+    with pytest.raises(ConfigError, match="'em0' is not an address"):
+        build_ip(PAYLOAD, source="em0", destination=IPV4["destination"])
+    with pytest.raises(ConfigError, match="'em0' is not an address"):
+        build(PAYLOAD, source_mac="0:0:0:0:0:1", source=IPV4["source"], destination="em0")
+
+
+def test_what_need_not_be_said_of_an_ip_packet() -> None:
+    assert build_ip(PAYLOAD, **IPV4) == build(PAYLOAD, source_mac="0:0:0:0:0:1", **IPV4)[14:]
+    assert build_ip(PAYLOAD, **IPV6) == build(PAYLOAD, source_mac="0:0:0:0:0:1", **IPV6)[14:]
+    assert build_ip(b"", **IPV4)[:8].hex(" ", 2) == "4500 0014 0000 4000"
+    assert build_ip(b"", dont_fragment=False, **IPV4)[6:8] == b"\0\0"
+
+
 def test_the_last_tag_is_802_1q_and_those_before_it_802_1ad() -> None:
     frame = build(PAYLOAD, source_mac="00:00:5e:00:01:01", tags=[100, 0xE00A], **IPV4)
     assert frame[12:22].hex(" ", 2) == "88a8 0064 8100 e00a 0800"
@@ -933,6 +1004,11 @@ def test_families_that_differ() -> None:
         build_ip(PAYLOAD, source=IPV4["source"], destination=IPV6["destination"])
 
 
+def test_tags_of_every_bit() -> None:
+    frame = build(PAYLOAD, source_mac="0:0:0:0:0:1", tags=[0, 0xFFFF], **IPV4)
+    assert peel_ethernet(frame).tags == (0, 0xFFFF)
+
+
 @pytest.mark.parametrize("tag", [-1, 0x10000])
 def test_a_tag_that_does_not_fit(tag: int) -> None:
     with pytest.raises(ConfigError, match=f"VLAN tag {tag} is out of range; it is 0 to 65535"):
@@ -944,3 +1020,22 @@ def test_a_tag_that_does_not_fit(tag: int) -> None:
 def test_a_mac_that_is_none() -> None:
     with pytest.raises(ConfigError, match="'em0' is not a MAC address"):
         build(PAYLOAD, source_mac="em0", **IPV4)
+
+
+def test_a_short_capture_of_another_protocol_is_none_of_ours() -> None:
+    """With a snap length of 34 or less the header is cut, but says already what it carries."""
+    for name, header, place in (("ip", 14 + 20, 14 + 9), ("ip6", 14 + 40, 14 + 6)):
+        family = 4 if name == "ip" else 6
+        source = IPv4Address("192.0.2.1") if family == 4 else IPv6Address("fe80::1")
+        frame = build(
+            bytes(36),
+            source=source,
+            destination="224.0.0.18" if family == 4 else "ff02::12",
+            source_mac="00:00:5e:00:01:01",
+        )
+        other = bytearray(frame[: header - 1])
+        other[place] = 17
+        assert peel(bytes(other)) is None
+        for end in (place, place + 1, header - 1):
+            with pytest.raises(DecodeError, match="truncated"):
+                peel(frame[:end])

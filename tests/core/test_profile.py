@@ -25,6 +25,7 @@ from carpproto.core.profile import (
     Profile,
     SourceMac,
     Tie,
+    check_profile,
 )
 from tests.helpers import carries_carp, descriptions, recorded
 
@@ -97,8 +98,22 @@ def test_replacing_a_field_changes_that_one_and_leaves_the_original() -> None:
 def test_replacing_what_is_no_field() -> None:
     with pytest.raises(ConfigError, match="a profile has no field 'dead_ration'"):
         UCARP.replace(dead_ration=5)
-    with pytest.raises(ConfigError, match="a profile has no field 'a'"):
+    with pytest.raises(ConfigError, match="a profile has no field 'b'"):
         UCARP.replace(b=1, a=2, name="c")
+
+
+def test_replacing_with_a_value_of_another_type() -> None:
+    with pytest.raises(ConfigError, match="tie 5 is of type int; it is of type Tie"):
+        UCARP.replace(tie=5)
+    with pytest.raises(ConfigError, match="dead_ratio '5' is of type str; it is of type int"):
+        UCARP.replace(dead_ratio="5")
+    assert FREEBSD.replace(traffic_class=(0x10, 0)).replace(traffic_class=None) == FREEBSD
+
+
+def test_what_is_no_profile_is_refused() -> None:
+    with pytest.raises(ConfigError, match="profile 'freebsd' is no Profile; give FREEBSD"):
+        check_profile("freebsd")
+    assert check_profile(NETBSD) is NETBSD
 
 
 # Keys and messages (the protocol, section 2).

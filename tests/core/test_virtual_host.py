@@ -1660,7 +1660,7 @@ OTHER = st.sampled_from([OWN, OWN6, "192.168.1.1/24", PEERS[4], PEERS[6], "224.0
 
 
 def mostly(good: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    return st.integers(0, 15).flatmap(lambda dice: JUNK if dice == 0 else good)
+    return st.integers(0, 23).flatmap(lambda dice: JUNK if dice == 0 else good)
 
 
 VHIDS = mostly(st.sampled_from([1, 1, 1, None, 2]))
@@ -1668,8 +1668,8 @@ ADVERTISEMENTS = st.builds(
     Advertisement,
     vhid=mostly(st.just(1)),
     advbase=mostly(st.sampled_from([0, 1, 1, 2, 3, 4, 255])),
-    advskew=mostly(BYTES),
-    demote=mostly(BYTES),
+    advskew=mostly(st.one_of(st.sampled_from([99, 100, 101]), BYTES)),
+    demote=mostly(st.one_of(st.just(0), BYTES)),
     counter=mostly(COUNTERS),
     digest=mostly(st.just(bytes(20))),
 )
@@ -1722,19 +1722,26 @@ EVENTS: dict[type, st.SearchStrategy[Any]] = {
         mostly(st.floats(0, 5)),
     ),
     Shutdown: st.builds(Shutdown, mostly(st.sampled_from([None, True, False]))),
-    # These concern a node.
+}
+NODE_EVENTS: dict[type, st.SearchStrategy[Any]] = {
     DatagramReceived: st.builds(DatagramReceived, JUNK, JUNK, JUNK, JUNK, JUNK),
     SendSucceeded: st.builds(SendSucceeded, JUNK, JUNK),
     SendFailed: st.builds(SendFailed, JUNK, JUNK, JUNK),
     VirtualHostAdded: st.builds(VirtualHostAdded, JUNK, JUNK),
 }
 STEPS = st.tuples(
-    st.one_of(*EVENTS.values(), EVENTS[TimerExpired], EVENTS[AdvertisementReceived], JUNK), TIMES
+    st.one_of(
+        *EVENTS.values(),
+        *[EVENTS[TimerExpired], EVENTS[AdvertisementReceived]] * 2,
+        # Mapped, because one_of would else count each of them.
+        st.one_of(JUNK, *NODE_EVENTS.values()).map(lambda event: event),
+    ),
+    TIMES,
 )
 
 
 def test_the_totality_test_knows_every_event() -> None:
-    assert set(EVENTS) == set(get_args(Event))
+    assert {*EVENTS, *NODE_EVENTS} == set(get_args(Event))
 
 
 def signed(host: VirtualHost, event: Any) -> Any:
@@ -1753,20 +1760,21 @@ def properties(host: VirtualHost) -> tuple[object, ...]:
     return (host.state, host.deadline, host.config, host.demotion, host.dead_ratio)
 
 
-@settings(max_examples=max(1000, settings().max_examples))
+@settings(max_examples=max(400, settings().max_examples))
 @given(
     profile=st.sampled_from(PROFILES),
     addresses=st.sampled_from([(VIP,), (VIP,), (VIP6,), (VIP, VIP6), ()]),
+    began=st.sampled_from([[], [(UP, 0.0)], [(UP, 0.0), (TimerExpired(), 10.0)]]),
     steps=st.lists(STEPS, min_size=8, max_size=30),
 )
 def test_any_sequence_of_anything_gives_actions_or_a_config_error(
-    profile: Profile, addresses: tuple[Any, ...], steps: list[Any]
+    profile: Profile, addresses: tuple[Any, ...], began: list[Any], steps: list[Any]
 ) -> None:
     if profile is UCARP:
         addresses = addresses[:1]
     host = a_host(profile, addresses=addresses, advskew=100)
     state = INIT
-    for event, now in [(UP, 0.0), *steps]:
+    for event, now in [*began, *steps]:
         before = properties(host)
         try:
             actions = host.handle(signed(host, event), now)
@@ -1791,3 +1799,10 @@ def test_any_sequence_of_anything_gives_actions_or_a_config_error(
             assert host.deadline is None
         if event == TimerExpired() and host.deadline is not None:
             assert host.deadline >= float(now)
+
+
+def test_what_is_no_config_or_no_profile_is_refused() -> None:
+    with pytest.raises(ConfigError, match="None is no VirtualHostConfig"):
+        VirtualHost(None)
+    with pytest.raises(ConfigError, match="profile 'freebsd' is no Profile"):
+        VirtualHost(VirtualHostConfig(vhid=1), profile="freebsd")

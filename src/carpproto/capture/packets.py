@@ -20,7 +20,8 @@ class Seen(NamedTuple):
 
     ``packet`` is None where not even the IP header could be read, ``advertisement`` where the
     payload is none; ``problem`` says what is wrong, also of one that could be decoded (its
-    TTL). ``pseudo_header`` is what its checksum covers besides, as NetBSD's does on IPv6.
+    TTL), with its offset counted from the frame's first byte. ``pseudo_header`` is what its
+    checksum covers besides, as NetBSD's does on IPv6.
     """
 
     record: Record
@@ -60,10 +61,14 @@ def _decoded(record: Record, packet: Packet) -> Seen:
     try:
         advertisement = decode(payload)
     except DecodeError as error:
-        problem = error
-        if packet.truncated:
-            announced = "more than the capture kept of it: capture with a larger snap length"
-            problem = DecodeError(Reason.TRUNCATED, len(payload), f"the packet has {announced}")
+        problem = _in_frame(error, packet.offset)
+        if packet.truncated and record.original_length > len(record.data):
+            problem = DecodeError(
+                Reason.TRUNCATED,
+                len(record.data),
+                f"the capture kept {len(record.data)} of {record.original_length} bytes: capture "
+                "with a larger snap length",
+            )
         elif packet.family == 6 and error.reason is Reason.BADSUM:
             covered = pseudo_header(packet.source, packet.destination)
             try:
@@ -74,7 +79,12 @@ def _decoded(record: Record, packet: Packet) -> Seen:
     if problem is None and packet.hop_limit != HOP_LIMIT:
         problem = DecodeError(
             Reason.BADTTL,
-            packet.ip_offset,
+            packet.ip_offset + (8 if packet.family == 4 else 7),
             f"TTL {packet.hop_limit}, an advertisement has {HOP_LIMIT}",
         )
     return Seen(record, packet, advertisement, problem, covered)
+
+
+def _in_frame(error: DecodeError, offset: int) -> DecodeError:
+    """The same error, its place counted from the beginning of the frame."""
+    return DecodeError(error.reason, offset + error.offset, error.text)

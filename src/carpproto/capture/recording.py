@@ -19,7 +19,9 @@ from carpproto.core.errors import CarpError, DecodeError, Reason
 from carpproto.core.frame import Ethernet, Packet, peel_ethernet
 
 SCHEMA = 1
+_LARGEST = 64 * 1024 * 1024  # bytes of a recording's JSON; real ones have some thousand
 _INJECTED_WITHIN = 0.25  # seconds from the command to the frame on the wire; 0.1 is usual
+_NUMBERS = ("preempt", "allow", "dscp", "demotion", "dead_ratio")
 _KNOWN_EVENTS: dict[str, dict[str, type]] = {
     "boot": {},
     "halt": {},
@@ -173,25 +175,48 @@ def load(path: str | PathLike[str]) -> Recording:
     no recording or lacks what a replay needs, saying which.
     """
     where = Path(path)
-    data = where.read_bytes()
+    with where.open("rb") as file:
+        data = file.read(_LARGEST + 1)
+    if len(data) > _LARGEST:
+        raise _malformed(f"{where} is no recording: it has more than {_LARGEST} bytes")
     try:
-        content = json.loads(data.decode("utf-8"))
+        content = json.loads(data.decode("utf-8"), parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
-        raise _malformed(f"{where.name} is not JSON: {error}") from None
+        raise _malformed(f"{where} is not JSON: {error}") from None
     try:
         return _recording(where, content)
     except CarpError:
         raise
     except KeyError as error:
-        raise _malformed(
-            f"{where.name} has no {error.args[0]!r} where a recording has one"
-        ) from None
+        raise _malformed(f"{where} has no {error.args[0]!r} where a recording has one") from None
     except (TypeError, ValueError, AttributeError) as error:
-        raise _malformed(f"{where.name} is not laid out as a recording: {error}") from None
+        raise _malformed(f"{where} is not laid out as a recording: {error}") from None
 
 
 def _malformed(text: str) -> DecodeError:
     return DecodeError(Reason.MALFORMED, 0, text)
+
+
+def _no_number(text: str) -> None:
+    raise ValueError(f"{text} is no number")
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} stands where a text is expected")
+    return value
+
+
+def _whole(value: Any, low: int = -(1 << 31), high: int = 1 << 31) -> int:
+    if not isinstance(value, int) or not low <= value <= high:
+        raise TypeError(f"{value!r} stands where a whole number, {low} to {high}, is expected")
+    return int(value)
+
+
+def _seconds(value: Any) -> float:
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not abs(value) < 1e11:
+        raise TypeError(f"{value!r} stands where a number of seconds is expected")
+    return float(value)
 
 
 def _recording(path: Path, parsed: Any) -> Recording:
@@ -199,22 +224,22 @@ def _recording(path: Path, parsed: Any) -> Recording:
     if content.get("recording") != SCHEMA:
         found = content.get("recording")
         raise _malformed(
-            f"{path.name} is no recording of schema {SCHEMA}: its 'recording' is {found!r}"
+            f"{path} is no recording of schema {SCHEMA}: its 'recording' is {found!r}"
         )
-    implementation = str(content["implementation"])
+    implementation = _text(content["implementation"])
     nodes = {
         name: RecordedNode(
             name,
-            str(node["interface"]),
-            str(node["mac"]),
+            _text(node["interface"]),
+            _text(node["mac"]),
             {
-                int(family): parse_address(address)
+                _whole(int(family), 4, 6): parse_address(address)
                 for family, address in node.get("advertises_from", {}).items()
             },
-            node.get("vlan"),
-            str(node.get("implementation", implementation)),
+            None if node.get("vlan") is None else _whole(node["vlan"], 0, 4095),
+            _text(node.get("implementation", implementation)),
             {
-                other: str(described["mac"])
+                other: _text(described["mac"])
                 for other, described in node.get("other_interfaces", {}).items()
             },
         )
@@ -226,63 +251,75 @@ def _recording(path: Path, parsed: Any) -> Recording:
     polled = content.get("polled_every")
     return Recording(
         path=path,
-        name=str(content["name"]),
-        description=str(content.get("description", "")),
-        profile=str(content["profile"]),
-        notes=tuple(str(note) for note in content.get("notes", ())),
+        name=_text(content["name"]),
+        description=_text(content.get("description", "")),
+        profile=_text(content["profile"]),
+        notes=tuple(_text(note) for note in content.get("notes", ())),
         pcap=_beside(path, content["pcap"]),
         pcap_far=_beside(path, far["file"]) if far else None,
-        far_nodes=tuple(far.get("nodes", ())),
-        t0=float(content["t0"]),
-        duration=float(content["duration"]),
-        polled_every=None if polled is None else float(polled),
+        far_nodes=tuple(_text(name) for name in far.get("nodes", ())),
+        t0=_seconds(content["t0"]),
+        duration=_seconds(content["duration"]),
+        polled_every=None if polled is None else _seconds(polled),
         nodes=nodes,
         events=tuple(_event(path, nodes, event) for event in content["events"]),
         transitions=tuple(
             RecordedTransition(
-                float(entry["t"]),
+                _seconds(entry["t"]),
                 _known_node(path, nodes, entry["node"]),
-                int(entry["vhid"]),
-                str(entry["from"]),
-                str(entry["to"]),
-                entry["reason"],
+                _whole(entry["vhid"], 0, 255),
+                _text(entry["from"]),
+                _text(entry["to"]),
+                None if entry["reason"] is None else _text(entry["reason"]),
             )
             for entry in content["transitions"]
         ),
-        counters={name: dict(values) for name, values in counters.items()},
-        heard={name: tuple(map(float, times)) for name, times in heard.items()},
+        counters={
+            name: {counter: _whole(value, 0, 1 << 64) for counter, value in values.items()}
+            for name, values in counters.items()
+        },
+        heard={name: tuple(_seconds(t) for t in times) for name, times in heard.items()},
     )
 
 
 def _beside(path: Path, name: Any) -> Path:
-    if not isinstance(name, str) or not name or Path(name).name != name:
-        raise _malformed(f"{path.name} names the capture {name!r}; it is a file name beside it")
+    if not isinstance(name, str) or not name.isprintable() or Path(name).name != name:
+        raise _malformed(f"{path} names the capture {name!r}; it is a file name beside it")
     return path.parent / name
 
 
 def _known_node(path: Path, nodes: dict[str, RecordedNode], name: Any) -> str:
     if not isinstance(name, str) or name not in nodes:
-        raise _malformed(f"{path.name} speaks of node {name!r}; it has {', '.join(nodes)}")
+        raise _malformed(f"{path} speaks of node {name!r}; it has {', '.join(nodes)}")
     return name
 
 
 def _event(path: Path, nodes: dict[str, RecordedNode], entry: dict[str, Any]) -> RecordedEvent:
     values = dict(entry)
-    t, kind, node = float(values.pop("t")), values.pop("event"), values.pop("node")
+    t, kind, node = _seconds(values.pop("t")), _text(values.pop("event")), values.pop("node")
     if kind not in _KNOWN_EVENTS:
         raise _malformed(
-            f"{path.name} has an event {kind!r} at t = {t}; schema {SCHEMA} has "
+            f"{path} has an event {kind!r} at t = {t}; schema {SCHEMA} has "
             f"{', '.join(_KNOWN_EVENTS)}"
         )
     for name, expected in _KNOWN_EVENTS[kind].items():
         if not isinstance(values.get(name), expected):
             raise _malformed(
-                f"{path.name}: the event {kind!r} at t = {t} has {name} = {values.get(name)!r}; "
+                f"{path}: the event {kind!r} at t = {t} has {name} = {values.get(name)!r}; "
                 f"it is of type {expected.__name__}"
             )
+    if values.get("vhid") is not None:
+        _whole(values["vhid"], 0, 255)
+    if "interface" in values:
+        _text(values["interface"])
+    if kind == "setting" and values["name"] in _NUMBERS:
+        _whole(values.get("value"))
+    if kind == "setting" and values["name"].endswith("_seconds"):
+        _seconds(values.get("value"))
+    if kind == "state_requested" and values["state"] not in ("MASTER", "BACKUP"):
+        raise ValueError(f"{values['state']!r} cannot be requested; MASTER and BACKUP can")
     for name in ("key", "frame"):
         if name in values:
-            bytes.fromhex(values[name])
-    if kind != "inject":
-        _known_node(path, nodes, node)
-    return RecordedEvent(t, node, kind, values)
+            bytes.fromhex(_text(values[name]))
+    who = None if kind == "inject" else _known_node(path, nodes, node)
+    return RecordedEvent(t, who, kind, values)

@@ -7,14 +7,17 @@ input, with one line on stderr. Text that came from a file is escaped before it 
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 
 from carpproto.cli import decode, demo, replay, verify
-from carpproto.cli.text import printable
+from carpproto.cli.text import refuse
 from carpproto.core.errors import ConfigError, DecodeError
 
+_FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 _COMMANDS = (demo, decode, verify, replay)
 
 
@@ -32,6 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         command.add_argument("--json", action="store_true", help="print JSON, one object a line")
         module.add_arguments(command)
         command.set_defaults(run=module.run)
+    parser.add_argument("--version", action="version", version=f"carpproto {_version()}")
+    _mend_streams()
     try:
         arguments = parser.parse_args(argv)
     except SystemExit as stop:
@@ -43,21 +48,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader has left, as head(1) does; what is still buffered must not complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except OSError as error:
-        name = "" if error.filename is None else f" {error.filename}"
-        return _refuse(f"cannot read{name}: {error.strerror or error}")
-    except DecodeError as error:
-        name = getattr(arguments, "file", "")
-        where = f" (byte {error.offset})" if error.offset else ""
-        return _refuse(f"{name}{': ' if name else ''}{error.text}{where}")
-    except ConfigError as error:
-        return _refuse(str(error))
+    except (OSError, DecodeError, ConfigError) as error:
+        if isinstance(error, OSError) and error.filename is None and error.errno in _FULL:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            error = ConfigError(f"cannot write the output: {error.strerror}")
+        refuse(error, getattr(arguments, "file", ""))
+        return 2
     except KeyboardInterrupt:
         return 130
     return status
 
 
-def _refuse(text: str) -> int:
-    sys.stdout.flush()
-    print(f"carpproto: {printable(text)}", file=sys.stderr)
-    return 2
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("carpproto")
+
+
+def _mend_streams() -> None:
+    """Closed standard streams take what is printed; what an encoding lacks is escaped."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, PTH123 - for good
+        elif isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

@@ -8,6 +8,7 @@ import sys
 from carpproto.capture.packets import packets
 from carpproto.capture.reader import Capture, open_capture
 from carpproto.cli.text import as_json, describe, print_json, warn
+from carpproto.core.errors import ConfigError
 
 HELP = "print the CARP packets of a capture"
 DESCRIPTION = (
@@ -41,4 +42,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def open_file(name: str) -> Capture:
     """A capture by name, ``-`` being standard input."""
-    return open_capture(sys.stdin.buffer if name == "-" else name)
+    if name != "-":
+        return open_capture(name)
+    if sys.stdin is None:
+        raise ConfigError("standard input is closed; name a file")
+    return open_capture(sys.stdin.buffer)

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from carpproto.capture.packets import Seen
+from carpproto.core.errors import DecodeError
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
@@ -29,6 +30,20 @@ def warn(text: str) -> None:
     """A warning on stderr, after what was printed so far."""
     sys.stdout.flush()
     print(f"carpproto: warning: {printable(text)}", file=sys.stderr)
+
+
+def refuse(error: Exception, file: str = "") -> None:
+    """Say on stderr, in one line, why an input cannot be used."""
+    if isinstance(error, OSError):
+        text = f"cannot read {error.filename or file}: {error.strerror or error}"
+    elif isinstance(error, DecodeError):
+        where = f" (byte {error.offset})" if error.offset else ""
+        named = not file or error.text.startswith(file)
+        text = f"{error.text}{where}" if named else f"{file}: {error.text}{where}"
+    else:
+        text = str(error)
+    sys.stdout.flush()
+    print(f"carpproto: {printable(text)}", file=sys.stderr)
 
 
 def timestamp(nanoseconds: int) -> str:

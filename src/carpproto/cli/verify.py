@@ -23,12 +23,18 @@ DESCRIPTION = (
     "of the vhid and all are authentic, else 1."
 )
 
+_LONGEST = 4096  # bytes of a line with a passphrase or a key
+
 ENVIRONMENT = "CARPPROTO_PASSPHRASE"
 _PROFILES = {"freebsd": FREEBSD, "netbsd": NETBSD, "openbsd": OPENBSD, "ucarp": UCARP}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
+    parser.usage = (
+        "carpproto verify FILE --vhid N --address A [A ...] [--passphrase-file F | --key-file F]"
+        " [--profile P] [--json]"
+    )
     parser.add_argument("file", metavar="FILE", help="pcap or pcapng; - reads standard input")
     parser.add_argument("--vhid", metavar="N", required=True, help="the group, 1 to 255")
     parser.add_argument(
@@ -97,7 +103,8 @@ def _authenticator(arguments: argparse.Namespace) -> Authenticator:
             key = bytes.fromhex(digits)
         except ValueError:
             raise ConfigError(
-                f"{arguments.key_file} has no key; it is up to 40 hexadecimal digits"
+                f"{arguments.key_file} has no key; it is an even number of hexadecimal digits, "
+                "40 at the most"
             ) from None
         return Authenticator(vhid=vhid, addresses=arguments.address, key=key, profile=profile)
     passphrase = _passphrase(arguments)
@@ -111,7 +118,7 @@ def _passphrase(arguments: argparse.Namespace) -> str:
         return _first_line(arguments.passphrase_file)
     if ENVIRONMENT in os.environ:
         return os.environ[ENVIRONMENT]
-    if not sys.stdin.isatty():
+    if sys.stdin is None or not sys.stdin.isatty():
         raise ConfigError(
             f"no passphrase: give --passphrase-file, or {ENVIRONMENT} in the environment"
         )
@@ -120,7 +127,11 @@ def _passphrase(arguments: argparse.Namespace) -> str:
 
 def _first_line(name: str) -> str:
     """The first line of a file as ucarp reads it: only the line feed is removed."""
-    text = Path(name).read_bytes().partition(b"\n")[0]
+    with Path(name).open("rb") as file:
+        line = file.readline(_LONGEST + 1)
+    if len(line) > _LONGEST:
+        raise ConfigError(f"the first line of {name} has more than {_LONGEST} bytes")
+    text = line.removesuffix(b"\n")
     if text.endswith(b"\r"):
         warn(
             f"the passphrase in {name} ends with a carriage return, which is part of it; "

@@ -19,7 +19,8 @@ class SendAdvertisement(NamedTuple):
 
     ``family`` is 4 or 6; ``source_mac`` the Ethernet source where the sender chooses it;
     ``traffic_class`` the TOS or traffic class byte. ``encode(advertisement)`` gives the
-    payload. Tell the node how it went: `SendSucceeded` or `SendFailed`.
+    payload. Tell the node how it went, `SendSucceeded` or `SendFailed`, once all the actions
+    that came with this one are performed: it may answer with newer advertisements.
     """
 
     interface: str

@@ -146,6 +146,8 @@ def encode(advertisement: Advertisement, *, pseudo_header: bytes = b"") -> bytes
 
 def pseudo_header(source: Address, destination: Address) -> bytes:
     """The IPv6 pseudo-header of an advertisement (RFC 8200, section 8.1), 40 bytes."""
+    if not source.version == destination.version == 6:
+        raise ConfigError(f"{source} and {destination} are not both IPv6 addresses")
     return (
         source.packed + destination.packed + LENGTH.to_bytes(4, "big") + bytes((0, 0, 0, PROTOCOL))
     )

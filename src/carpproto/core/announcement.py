@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address
 
 from carpproto.core.addresses import ALL_NODES, group_mac, parse_mac
+from carpproto.core.errors import ConfigError
 from carpproto.core.frame import (
     ETHERTYPE_ARP,
     ETHERTYPE_IPV6,
@@ -39,6 +40,7 @@ def gratuitous_arp(
     interface's own), ``target_mac`` the target hardware address: zero as all BSDs send it,
     the same as ``mac`` as ucarp does (RFC 5227, section 3).
     """
+    _check_family(address, 4)
     request = bytes.fromhex("0001080006040001")
     body = parse_mac(mac) + address.packed + parse_mac(target_mac) + address.packed
     return build_ethernet(
@@ -64,6 +66,8 @@ def neighbor_advertisement(
     the sender's address, as a rule its link-local one. ``source_mac`` is the Ethernet source,
     without it ``mac``.
     """
+    _check_family(address, 6)
+    _check_family(source, 6)
     option = bytes((_TARGET_LINK_LAYER_ADDRESS, 1)) + parse_mac(mac)
     flags = bytes((_OVERRIDE, 0, 0, 0))
     start = bytes((_NEIGHBOR_ADVERTISEMENT, 0))
@@ -88,3 +92,8 @@ def neighbor_advertisement(
         destination=group_mac(ALL_NODES),
         tags=tags,
     )
+
+
+def _check_family(address: object, family: int) -> None:
+    if getattr(address, "version", None) != family:
+        raise ConfigError(f"{address!r} is no IPv{family} address")

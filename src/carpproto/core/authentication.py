@@ -157,6 +157,9 @@ class Authenticator:
 
     __slots__ = ("_inner", "_others", "_outer", "_same", "addresses", "vhid")
 
+    vhid: int
+    addresses: tuple[Address, ...]
+
     def __init__(
         self,
         *,
@@ -170,6 +173,8 @@ class Authenticator:
         if not isinstance(vhid, int) or isinstance(vhid, bool) or not 1 <= vhid <= 255:
             raise ConfigError(f"vhid {vhid!r} is out of range; it is 1 to 255")
         rules = _FREEBSD_RULES if profile is None else profile
+        if not hasattr(rules, "passphrase_kept"):
+            raise ConfigError(f"profile {profile!r} is no Profile; give FREEBSD or another")
         # OpenSSL is loaded with the first key, not with the import of the library.
         from hmac import compare_digest
 

@@ -7,12 +7,15 @@ refuses is checked by `VirtualHostConfig.require`, where the profile is known.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from ipaddress import IPv4Address
 from typing import Any
 
 from carpproto.core.addresses import GROUPS, Address, AddressLike, parse_address
 from carpproto.core.authentication import Authenticator, key_from_bytes, key_from_passphrase
 from carpproto.core.errors import ConfigError
 from carpproto.core.profile import FREEBSD, Profile
+
+_BROADCAST = IPv4Address("255.255.255.255")
 
 
 class VirtualHostConfig:
@@ -76,7 +79,7 @@ class VirtualHostConfig:
             raise ConfigError(f"addresses is {addresses!r}; give a list of addresses")
         parsed = dict.fromkeys(parse_address(address) for address in addresses)
         for address in parsed:
-            if address.is_unspecified or address.is_multicast:
+            if address.is_unspecified or address.is_multicast or address == _BROADCAST:
                 raise ConfigError(f"virtual address {address} is not a host's; give a unicast one")
         for name, value in (
             ("vhid", vhid),

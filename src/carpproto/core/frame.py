@@ -13,7 +13,14 @@ from ipaddress import IPv4Address, IPv6Address
 from struct import Struct
 from typing import Any, NamedTuple, cast
 
-from carpproto.core.addresses import Address, format_mac, group_mac, parse_mac
+from carpproto.core.addresses import (
+    Address,
+    AddressLike,
+    format_mac,
+    group_mac,
+    parse_address,
+    parse_mac,
+)
 from carpproto.core.advertisement import HOP_LIMIT, PROTOCOL
 from carpproto.core.errors import ConfigError, DecodeError, Reason
 
@@ -35,6 +42,8 @@ _AUTHENTICATION_HEADER = 51
 # Hop-by-hop, routing, destination, mobility, HIP, shim6: RFC 8200, section 4, and the
 # registry of IPv6 extension header types.
 _EXTENSION_HEADERS = {0, 43, 60, 135, 139, 140, _FRAGMENT_HEADER, _AUTHENTICATION_HEADER}
+
+_BEFORE_PROTOCOL = _EXTENSION_HEADERS | {_FRAGMENT_HEADER, _AUTHENTICATION_HEADER, PROTOCOL}
 
 _ipv4_address = lru_cache(maxsize=4096)(IPv4Address)
 _ipv6_address = lru_cache(maxsize=4096)(IPv6Address)
@@ -178,6 +187,8 @@ def peel_ip(frame: bytes, offset: int = 0, family: int | None = None) -> Packet 
 
 def _peel_ipv4(frame: bytes, start: int) -> Packet | None:
     if len(frame) < start + 20:
+        if frame[start + 9 : start + 10] not in (b"", b"\x70"):
+            return None
         raise _cut_off(frame, "the IPv4 header")
     (first, traffic_class, total, _, fragment, hop_limit, protocol, _, source, destination) = (
         _IPV4.unpack_from(frame, start)
@@ -206,6 +217,8 @@ def _peel_ipv4(frame: bytes, start: int) -> Packet | None:
 def _peel_ipv6(frame: bytes, start: int) -> Packet | None:
     offset = start + 40
     if len(frame) < offset:
+        if len(frame) > start + 6 and frame[start + 6] not in _BEFORE_PROTOCOL:
+            return None
         raise _cut_off(frame, "the IPv6 header")
     first, length, following, hop_limit, source, destination = _IPV6.unpack_from(frame, start)
     if first >> 28 != 6:
@@ -293,8 +306,8 @@ def build_ethernet(
 def build_ip(
     payload: bytes,
     *,
-    source: Address,
-    destination: Address,
+    source: AddressLike,
+    destination: AddressLike,
     hop_limit: int = HOP_LIMIT,
     traffic_class: int = 0,
     protocol: int = PROTOCOL,
@@ -306,6 +319,7 @@ def build_ip(
     ``identification`` and ``dont_fragment`` matter to IPv4 only. Raises `ConfigError` when the
     families differ or a number does not fit.
     """
+    source, destination = parse_address(source), parse_address(destination)
     longest = 0xFFFF if source.version == 6 else 0xFFFF - 20
     for name, value, limit in (
         ("the length of the payload", len(payload), longest),
@@ -340,8 +354,8 @@ def build_ip(
 def build(
     payload: bytes,
     *,
-    source: Address,
-    destination: Address,
+    source: AddressLike,
+    destination: AddressLike,
     source_mac: str,
     destination_mac: str | None = None,
     tags: Sequence[int] = (),
@@ -354,6 +368,7 @@ def build(
 
     ``destination_mac`` follows from a multicast destination; a unicast peer's must be given.
     """
+    destination = parse_address(destination)
     if destination_mac is None:
         if not destination.is_multicast:
             raise ConfigError(

@@ -49,7 +49,7 @@ from carpproto.core.events import (
     VirtualHostAdded,
     VirtualHostRemoved,
 )
-from carpproto.core.profile import FREEBSD, Profile
+from carpproto.core.profile import FREEBSD, Profile, check_profile
 from carpproto.core.virtual_host import (
     MAX_DEMOTION,
     Counter,
@@ -161,7 +161,8 @@ class Node:
 
     Describe it with `add_interface` and `add_virtual_host`, then give `handle` its events;
     while it runs, the events VirtualHostAdded, AddressAdded and the like change it. An
-    interface is down, with carrier, until `InterfaceChanged` says otherwise.
+    interface is down, with carrier, until `InterfaceChanged` says otherwise; it demotes the
+    node from the first event on that says it is down.
 
     ``counter`` is a first counter or a callable that yields 64-bit counters, as for
     `VirtualHost`; the default counts from 0 in every virtual host. Give ``secrets.randbits``
@@ -169,7 +170,7 @@ class Node:
     """
 
     def __init__(self, *, profile: Profile = FREEBSD, counter: Counter | None = None) -> None:
-        self.profile = profile
+        self.profile = check_profile(profile)
         self._counter = counter
         self._interfaces: dict[str, _Interface] = {}
         self._settings = {
@@ -204,15 +205,21 @@ class Node:
             raise ConfigError(f"interface {name!r} is no name; give text such as em0")
         if name in self._interfaces:
             raise ConfigError(f"interface {name!r} is there already; give each another name")
+        if isinstance(addresses, (str, bytes)) or not isinstance(addresses, Iterable):
+            raise ConfigError(f"addresses is {addresses!r}; give a list of addresses")
         parsed = tuple(dict.fromkeys(parse_address(address) for address in addresses))
         self._interfaces[name] = _Interface(format_mac(parse_mac(mac)), parsed)
 
     def add_virtual_host(self, interface: str, config: VirtualHostConfig) -> None:
         """Describe a virtual host of an interface.
 
-        Raises `ConfigError` for an unknown interface, a vhid that the interface has already,
-        and what the profile's system refuses.
+        Raises `ConfigError` for an unknown interface, one that is up already, a vhid that it has
+        already, and what the profile's system refuses.
         """
+        if self._interface(interface).up:
+            raise ConfigError(
+                f"{interface!r} is up; give handle() VirtualHostAdded while the node runs"
+            )
         self._add(interface, config)
 
     def _add(self, interface: str, config: VirtualHostConfig) -> _Member:
@@ -271,6 +278,14 @@ class Node:
     def interfaces(self) -> tuple[str, ...]:
         """The names of the interfaces, in the order in which they were described."""
         return tuple(self._interfaces)
+
+    def mac(self, interface: str) -> str:
+        """An interface's own MAC; `ConfigError` for an unknown interface."""
+        return self._interface(interface).mac
+
+    def addresses(self, interface: str) -> tuple[Address, ...]:
+        """An interface's own addresses; `ConfigError` for an unknown interface."""
+        return self._interface(interface).addresses
 
     def setting(self, name: str) -> int:
         """The value of a setting, by sysctl's name; `ConfigError` for an unknown one."""
@@ -393,6 +408,8 @@ class Node:
         if not isinstance(payload, bytes):
             payload = _as_bytes(payload)
         family = source.version
+        if destination.version != family:
+            raise ConfigError(f"source {source} and destination {destination} differ in family")
         self._counts["ipackets" if family == 4 else "ipackets6"] += 1
         covered = b""
         if family == 6 and self.profile.pseudo_header:
@@ -479,9 +496,10 @@ class Node:
         actions: list[Action],
     ) -> bool:
         """Count and report the fault that the profile looks for first, if there is any."""
-        reason = next((check for check in self.profile.checks if check in faults), None)
-        if reason is None:
+        if not faults:
             return False
+        ordered = (check for check in self.profile.checks if check in faults)
+        reason = next(ordered, next(iter(faults)))
         numbers = faults[reason]
         if reason is Reason.BADVHID and vhid == 0 and _is_virtual(where, source):
             # A loop in the network: what FreeBSD's carp_input_c finds in place of the vhid.

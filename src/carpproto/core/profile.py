@@ -149,7 +149,8 @@ class Profile(NamedTuple):
     """Whether the demote byte comes before the intervals in an election. OpenBSD: yes."""
 
     farewell: bool = False
-    """Whether a MASTER that yields sends one more advertisement first. UCarp: yes."""
+    """Whether a MASTER that yields to an advertisement sends one more first. UCarp: yes; not
+    when it was asked to step down (ucarp/sigusr2-equal)."""
 
     # -- demotion ---------------------------------------------------------------------------
 
@@ -223,8 +224,8 @@ class Profile(NamedTuple):
     """With which advertisement a new MASTER announces once more. OpenBSD and UCarp: 3."""
 
     announces_to_slower: bool = False
-    """Whether a MASTER that hears a slower one announces, now and two advertisements later.
-    UCarp: yes."""
+    """Whether a MASTER that hears one to which it does not yield announces, now and two
+    advertisements later. UCarp: yes (ucarp/inject-master-worse-equal)."""
 
     real_mac_answers: bool = False
     """Whether virtual addresses are announced and answered for with the interface's own MAC.
@@ -240,17 +241,31 @@ class Profile(NamedTuple):
 
     def replace(self, **changes: Any) -> Profile:
         """A profile that differs in the named fields; `ConfigError` for an unknown one."""
-        unknown = sorted(set(changes) - set(self._fields))
-        if unknown:
-            raise ConfigError(f"a profile has no field {unknown[0]!r}; see Profile._fields")
+        for name, value in changes.items():
+            if name not in self._fields:
+                raise ConfigError(f"a profile has no field {name!r}; see Profile._fields")
+            present = getattr(self, name)
+            if None not in (present, value) and not isinstance(value, type(present)):
+                raise ConfigError(
+                    f"{name} {value!r} is of type {type(value).__name__}; "
+                    f"it is of type {type(present).__name__}"
+                )
         return self._replace(**changes)
 
     def __repr__(self) -> str:
         return f"<Profile {self.name}>"
 
 
+def check_profile(profile: object) -> Profile:
+    """The profile; `ConfigError` for what is none."""
+    if not isinstance(profile, Profile):
+        raise ConfigError(f"profile {profile!r} is no Profile; give FREEBSD or another")
+    return profile
+
+
 FREEBSD = Profile("FreeBSD 12")
-"""FreeBSD 12, with the floor of demotion and the repaired count of send errors."""
+"""FreeBSD 12 without two flaws of 12.1: a negative demotion stops at advskew 0, and three
+advertisements sent take back the demotion for those that could not be. `FREEBSD_12` has both."""
 
 FREEBSD_12 = FREEBSD.replace(name="FreeBSD 12.1", demotion_floor=False, send_error_forgotten=True)
 """FreeBSD 12.1 to the letter: without the floor, and with the flaw in its send errors."""
@@ -316,7 +331,8 @@ OPENBSD = FREEBSD.replace(
     identification=Identification.RANDOM,
     announces_again=3,
 )
-"""OpenBSD as of 2025."""
+"""OpenBSD as of 2025. A node of it needs ``counter=``, a random number of its own: two with the
+same one take each other for echoes."""
 
 UCARP = FREEBSD.replace(
     name="UCarp",

@@ -53,7 +53,14 @@ from carpproto.core.events import (
     TimerExpired,
     VirtualHostRemoved,
 )
-from carpproto.core.profile import FREEBSD, DemotionStyle, Profile, SourceMac, Tie
+from carpproto.core.profile import (
+    FREEBSD,
+    DemotionStyle,
+    Profile,
+    SourceMac,
+    Tie,
+    check_profile,
+)
 
 MAX_DEMOTED_ADVSKEW = 240
 """The advskew that demotion leads to at the most (``CARP_MAXSKEW``)."""
@@ -115,6 +122,8 @@ TRANSITIONS: dict[State, dict[Trigger, tuple[State, Reason]]] = {
 class VirtualHost:
     """INIT, BACKUP or MASTER: one vhid on one interface.
 
+    Its ``state`` is a `State`, its ``config`` what it was last configured with.
+
     ``addresses`` are the interface's own (not virtual) ones: an advertisement's source is the
     first of its family, or the virtual address where there is none. ``mac`` is the
     interface's own. ``counter`` is a first counter, or a callable that yields 64-bit counters;
@@ -158,6 +167,18 @@ class VirtualHost:
         "state",
     )
 
+    config: VirtualHostConfig
+    profile: Profile
+    interface: str
+    mac: str
+    state: State
+    demotion: int
+    dead_ratio: int
+    demoted_advskew: int
+    demote: int
+    own_interval: int
+    master_down_interval: int
+
     def __init__(
         self,
         config: VirtualHostConfig,
@@ -168,7 +189,9 @@ class VirtualHost:
         addresses: Iterable[AddressLike] = (),
         counter: Counter | None = None,
     ) -> None:
-        config.require(profile)
+        if not isinstance(config, VirtualHostConfig):
+            raise ConfigError(f"{config!r} is no VirtualHostConfig")
+        config.require(check_profile(profile))
         self.config = config
         self.profile = profile
         self.interface = interface
