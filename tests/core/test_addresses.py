@@ -267,3 +267,9 @@ def test_what_is_no_mac_is_named(value: Any) -> None:
     with pytest.raises(ConfigError, match="is not a MAC address") as caught:
         parse_mac(value)
     assert str(caught.value).startswith(repr(value))
+
+
+def test_the_addresses_of_a_group_are_a_list() -> None:
+    for addresses in ("192.0.2.1", b"192.0.2.1", None, 5):
+        with pytest.raises(ConfigError, match="give a list of addresses"):
+            canonical_order(addresses)

@@ -458,3 +458,9 @@ def test_the_virtual_addresses_are_those_of_the_hmac() -> None:
 def test_the_broadcast_address_is_no_virtual_address() -> None:
     with pytest.raises(ConfigError, match=r"255\.255\.255\.255 is not a host's"):
         VirtualHostConfig(vhid=1, addresses=["255.255.255.255"])
+
+
+def test_the_unspecified_address_is_no_peer() -> None:
+    for peer in ({"peer": "0.0.0.0"}, {"peer6": "::"}):
+        with pytest.raises(ConfigError, match="address to send to"):
+            VirtualHostConfig(vhid=1, **peer)

@@ -353,3 +353,9 @@ def test_releases_of_freebsd() -> None:
         "words",
         "unlogged",
     }
+
+
+def test_only_what_may_be_absent_may_be_none() -> None:
+    assert UCARP.replace(announces_again=None).announces_again is None
+    with pytest.raises(ConfigError, match="dead_ratio None is of type NoneType"):
+        UCARP.replace(dead_ratio=None)

@@ -125,36 +125,45 @@ class Lockstep:
         self.recorded = recorded
         self.profile = profile
         self.tolerance = tolerance
-        self.words = dict(self.profile.words)
-        self.polled = recording.polled_every is not None
+        self.words: dict[Reason, str | None] = dict(profile.words)
+        self.polled: bool = recording.polled_every is not None
         # Where nobody could look, the list is empty; a kernel's log is never.
-        self.reported = recording.profile == "freebsd" or bool(recording.transitions)
+        self.reported: bool = recording.profile == "freebsd" or bool(recording.transitions)
         # UCarp is a process on a machine that runs already.
-        self.process = recording.profile == "ucarp"
-        self.settings: dict[str, Any] = {}
-        self.listens_from = 0.0
+        self.process: bool = recording.profile == "ucarp"
         self.frames = frames
-        self.heard = self._heard()
+        self.heard: dict[int, float] = self._heard()
+        self.shown: dict[tuple[str, int], list[float]] = self._shown()
+
+        # The node as it is now: None while it is not there.
         self.node: Node | None = None
-        self.wired = True
-        self.sending_fails = False
-        self.cause = self.allowed = 0.0
-        self.up = False
-        self.link = True
-        self.pending: deque[RecordedEvent | RecordedFrame] = deque()
-        self.snapshots: list[Counters] = []
-        self.unseen: defaultdict[int, int] = defaultdict(int)
-        self.expected: defaultdict[_Key, deque[_Expected]] = defaultdict(deque)
+        self.up: bool = False
+        self.link: bool = True
+        self.wired: bool = True
+        self.sending_fails: bool = False
+        self.settings: dict[str, Any] = {}
+        self.listens_from: float = 0.0
+        # By vhid: when its timer was armed, when it is due; how many went off unseen.
         self.armed: dict[int, tuple[float, float]] = {}
-        self.shown = self._shown()
+        self.unseen: defaultdict[int, int] = defaultdict(int)
+        # What was given to the node and has had no effect yet; what the machine did and the
+        # recorded node is still to show; why it did it, and how late that may be shown.
+        self.pending: deque[RecordedEvent | RecordedFrame] = deque()
+        self.expected: defaultdict[_Key, deque[_Expected]] = defaultdict(deque)
+        self.cause: float = 0.0
+        self.allowed: float = 0.0
+
+        # What came of it.
         self.transitions: list[Predicted] = []
-        self.advertisements = 0
+        self.advertisements: int = 0
         self.timers: list[TimerJudged] = []
         self.dropped: list[tuple[str, float, PacketDropped]] = []
         self.announced: list[tuple[str, float, AnnounceAddresses]] = []
+        self.snapshots: list[Counters] = []
         self.disagreements: list[Disagreement] = []
 
     def run(self) -> Lockstep:
+        """Go through all that happened to the node and was seen of it; returns itself."""
         for t, item in self._script():
             self._apply_overdue(t)
             if isinstance(item, RecordedEvent):
@@ -450,7 +459,7 @@ class Lockstep:
     def _seen_within(self, vhid: int, start: float, end: float) -> bool:
         """Whether the recorded node showed the effect of a timer between two times."""
         kind = "timeout" if self._host(vhid).state is State.BACKUP else "advertisement"
-        times = self.shown[kind, vhid]
+        times = self.shown.get((kind, vhid), [])
         position = bisect_left(times, start)
         return position < len(times) and times[position] <= end
 

@@ -70,6 +70,8 @@ def canonical_order(addresses: Iterable[AddressLike]) -> tuple[Address, ...]:
     the unspecified and all-ones addresses never; bytes 2 and 3 of link-local addresses,
     where BSD kernels keep the scope, zeroed. (FreeBSD ``carp_hmac_prepare``.)
     """
+    if isinstance(addresses, (str, bytes)) or not isinstance(addresses, Iterable):
+        raise ConfigError(f"addresses is {addresses!r}; give a list of addresses")
     distinct = {_without_embedded_scope(parse_address(address)) for address in addresses}
     return tuple(sorted(distinct - _NEVER_HASHED, key=lambda a: (a.version, int(a))))
 

@@ -182,8 +182,8 @@ def _peer(name: str, value: AddressLike | None, family: int) -> Address | None:
     if value is None:
         return None
     address = parse_address(value)
-    if address.version != family:
-        raise ConfigError(f"{name} {address} is not an IPv{family} address")
+    if address.version != family or address.is_unspecified:
+        raise ConfigError(f"{name} {address} is not an IPv{family} address to send to")
     return address
 
 

@@ -170,7 +170,7 @@ class Node:
     """
 
     def __init__(self, *, profile: Profile = FREEBSD, counter: Counter | None = None) -> None:
-        self.profile = check_profile(profile)
+        self.profile: Profile = check_profile(profile)
         self._counter = counter
         self._interfaces: dict[str, _Interface] = {}
         self._settings = {

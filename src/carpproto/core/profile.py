@@ -58,6 +58,9 @@ _FREEBSD_CHECKS = (
 )
 
 
+_MAY_BE_NONE = ("traffic_class", "announces_again")
+
+
 class Profile(NamedTuple):
     """One implementation's behaviour. The defaults are FreeBSD 12's."""
 
@@ -245,7 +248,9 @@ class Profile(NamedTuple):
             if name not in self._fields:
                 raise ConfigError(f"a profile has no field {name!r}; see Profile._fields")
             present = getattr(self, name)
-            if None not in (present, value) and not isinstance(value, type(present)):
+            if value is None and name in _MAY_BE_NONE:
+                continue
+            if present is not None and not isinstance(value, type(present)):
                 raise ConfigError(
                     f"{name} {value!r} is of type {type(value).__name__}; "
                     f"it is of type {type(present).__name__}"
