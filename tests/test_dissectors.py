@@ -64,32 +64,16 @@ def advertisements() -> list[tuple[Advertisement, bytes]]:
         payload = encode(advertisement)
         mac = f"00:00:5e:00:01:{vhid:02x}"
         for tags in ((), (10,), (200, 10)):
-            frames.append(
-                (
-                    decode(payload),
-                    build(
-                        payload,
-                        source=IPv4Address("192.0.2.11"),
-                        destination=IPv4Address("224.0.0.18"),
-                        source_mac=mac,
-                        traffic_class=0xE0,
-                        tags=tags,
-                    ),
+            for source, destination in (("192.0.2.11", "224.0.0.18"), ("fe80::11", "ff02::12")):
+                frame = build(
+                    payload,
+                    source=source,
+                    destination=destination,
+                    source_mac=mac,
+                    traffic_class=0xE0,
+                    tags=tags,
                 )
-            )
-            frames.append(
-                (
-                    decode(payload),
-                    build(
-                        payload,
-                        source=IPv6Address("fe80::11"),
-                        destination=IPv6Address("ff02::12"),
-                        source_mac=mac,
-                        traffic_class=0xE0,
-                        tags=tags,
-                    ),
-                )
-            )
+                frames.append((decode(payload), frame))
     return frames
 
 

@@ -745,8 +745,8 @@ def test_an_advertisement_of_a_family_without_address_is_badvhid() -> None:
         ({"source": "here"}, "'here' is not an address"),
         ({"advertisement": b""}, "b'' is no Advertisement"),
         ({"advertisement": Advertisement(256)}, "does not fit; vhid, advbase, advskew and demote"),
-        ({"advertisement": Advertisement([])}, "does not fit"),  # type: ignore[arg-type]
-        ({"advertisement": Advertisement(1, advbase=None)}, "does not fit"),  # type: ignore[arg-type]
+        ({"advertisement": Advertisement([])}, "does not fit"),
+        ({"advertisement": Advertisement(1, advbase=None)}, "does not fit"),
     ],
 )
 def test_refuses_an_advertisement_that_does_not_fit_together(

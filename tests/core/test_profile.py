@@ -86,7 +86,7 @@ def test_a_profile_is_a_value() -> None:
     for profile in PROFILES:
         assert pickle.loads(pickle.dumps(profile)) == profile
     with pytest.raises(AttributeError):
-        UCARP.dead_ratio = 4  # type: ignore[misc]
+        UCARP.dead_ratio = 4
 
 
 def test_replacing_a_field_changes_that_one_and_leaves_the_original() -> None:

@@ -1119,10 +1119,10 @@ def test_a_hold_of_nothing_is_none(hold: float) -> None:
     ("event", "text"),
     [
         (StateRequested("em0", 1, INIT), "INIT.* cannot be requested; ask MASTER or BACKUP"),
-        (StateRequested("em0", 1, None), "state None cannot be requested"),  # type: ignore[arg-type]
+        (StateRequested("em0", 1, None), "state None cannot be requested"),
         (StateRequested("em0", 1, BACKUP, inf), "hold inf has no end"),
         (StateRequested("em0", 1, BACKUP, nan), "not a number"),
-        (StateRequested("em0", 1, BACKUP, "3"), "time '3' is no number"),  # type: ignore[arg-type]
+        (StateRequested("em0", 1, BACKUP, "3"), "time '3' is no number"),
     ],
 )
 def test_refuses_a_request_that_makes_no_sense(event: Event, text: str) -> None:
@@ -1568,10 +1568,10 @@ def test_a_setting_may_be_true_or_false() -> None:
 @pytest.mark.parametrize(
     ("event", "text"),
     [
-        (DemotionAdjusted(1.5), "demotion 1.5 is no whole number"),  # type: ignore[arg-type]
+        (DemotionAdjusted(1.5), "demotion 1.5 is no whole number"),
         (AddressAdded("em0", "fe80::1%", 1), "fe80::1%|multicast|not an address"),
         (AddressAdded("em0", "nowhere", 1), "'nowhere' is not an address"),
-        (AddressRemoved("em0", None, 1), "None is not an address"),  # type: ignore[arg-type]
+        (AddressRemoved("em0", None, 1), "None is not an address"),
         (AddressAdded("em0", "224.0.0.1", 1), "224.0.0.1 is not a host's"),
     ],
 )
