@@ -438,3 +438,11 @@ def test_a_pseudo_header_is_of_ipv6_addresses_only() -> None:
     for ends in ((fourth, fourth), (fourth, sixth), (sixth, fourth)):
         with pytest.raises(ConfigError, match="are not both IPv6 addresses"):
             pseudo_header(*ends)
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+def test_any_kind_of_bytes_will_do(kind) -> None:
+    covered = pseudo_header(IPv6Address("fe80::1"), IPv6Address("ff02::12"))
+    for header in (b"", covered):
+        payload = encode(decode(PRINTED)._replace(checksum=None), pseudo_header=header)
+        assert encode(decode(kind(payload + b"more"), pseudo_header=header)) == payload

@@ -96,7 +96,7 @@ def decode(payload: bytes, *, pseudo_header: bytes = b"") -> Advertisement:
         ) from None
     covered = payload if len(payload) == LENGTH else payload[:LENGTH]
     if pseudo_header:
-        covered = pseudo_header + covered
+        covered = pseudo_header + bytes(covered)
     # A sum of 16-bit words is right when it is 0xffff, that is a multiple of 0xffff; the
     # bytes as one number have the same remainder.
     if int.from_bytes(covered, "big") % 0xFFFF or first >> 4 != VERSION:
