@@ -10,6 +10,7 @@ from carpproto.core.actions import (
     PacketDropped,
     SendAdvertisement,
     StateChanged,
+    explain,
 )
 from carpproto.core.advertisement import Advertisement, decode, encode, pseudo_header
 from carpproto.core.announcement import gratuitous_arp, neighbor_advertisement
@@ -108,6 +109,7 @@ __all__ = [
     "build",
     "decode",
     "encode",
+    "explain",
     "gratuitous_arp",
     "neighbor_advertisement",
     "peel",

@@ -13,9 +13,11 @@ from carpproto.core.actions import (
     Action,
     AnnounceAddresses,
     DemotionChanged,
+    Notification,
     PacketDropped,
     SendAdvertisement,
     StateChanged,
+    explain,
 )
 from carpproto.core.addresses import GROUP_IPV4, virtual_mac
 from carpproto.core.advertisement import Advertisement
@@ -42,6 +44,7 @@ def test_the_union_is_complete() -> None:
         if isinstance(value, type) and issubclass(value, tuple)
         if value.__module__ == actions.__name__
     ]
+    defined.remove(Notification)  # part of an action, not one
     assert set(get_args(Action)) == set(defined)
     assert [type(action) for action in EXAMPLES] == list(get_args(Action))
 
@@ -102,3 +105,91 @@ def test_what_need_not_be_said() -> None:
 def test_an_action_is_printed_field_by_field() -> None:
     assert repr(DemotionChanged(1, 2, Reason.SYSCTL)).startswith("DemotionChanged(delta=1, total=")
     assert "found=254, expected=255" in repr(EXAMPLES[3])
+
+
+# What a person reads.
+
+
+def changed(reason: Reason, **numbers: Any) -> str:
+    return explain(StateChanged("em0", 7, State.BACKUP, State.MASTER, reason, **numbers))
+
+
+def test_a_change_is_logged_as_freebsd_logs_it() -> None:
+    change = StateChanged("em0", 1, State.BACKUP, State.MASTER, Reason.MASTER_TIMED_OUT)
+    assert change.log_line() == "carp: 1@em0: BACKUP -> MASTER (master timed out)"
+
+
+def test_devd_is_told_as_freebsd_tells_it() -> None:
+    change = StateChanged("em0", 1, State.BACKUP, State.MASTER, Reason.MASTER_TIMED_OUT)
+    assert change.notification() == Notification("CARP", "1@em0", "MASTER")
+
+
+def test_every_change_of_state_is_explained_with_its_numbers() -> None:
+    start = "vhid 7 on em0 went from BACKUP to MASTER: "
+    numbers = {"own": 256, "theirs": 356, "family": 4, "source": SOURCE}
+    assert changed(Reason.PREEMPTING, **numbers) == (
+        start + "192.168.1.157 advertised 1 s + 100/256 s, slower than the own 1 s + 0/256 s, "
+        "and preempt is set."
+    )
+    assert changed(Reason.MASTER_TIMED_OUT, own=868, family=6) == (
+        start + "no authentic advertisement over IPv6 was heard for 3 s + 100/256 s."
+    )
+    assert changed(Reason.MASTER_WILL_TIME_OUT, **{**numbers, "own": 768, "theirs": 1024}) == (
+        start + "192.168.1.157 advertised 4 s + 0/256 s, and a master that is silent for more "
+        "than 3 s + 0/256 s is dead."
+    )
+    assert "192.168.1.157 advertised 1 s + 0/256 s, as fast as the own 1 s + 0/256 s." in (
+        changed(Reason.MORE_FREQUENT, own=256, theirs=256, source=SOURCE)
+    )
+    assert "faster than the own 1 s + 100/256 s." in (
+        changed(Reason.MORE_FREQUENT, own=356, theirs=256, source=SOURCE)
+    )
+    assert changed(Reason.USER_REQUESTED) == start + "the operator asked for it."
+
+
+def test_every_reason_for_a_change_has_its_words() -> None:
+    from carpproto.core.virtual_host import TRANSITIONS
+
+    for pulled in TRANSITIONS.values():
+        for _, reason in pulled.values():
+            told = changed(reason, own=256, theirs=300, family=4, source=SOURCE)
+            assert str(reason) not in told
+            assert "{" not in told
+    assert changed(Reason.SYSCTL).endswith(": sysctl.")
+
+
+def dropped(reason: Reason, **values: Any) -> str:
+    return explain(PacketDropped("em0", reason, 4, SOURCE, **values))
+
+
+def test_every_refusal_is_explained_with_its_numbers() -> None:
+    start = "A packet from 192.168.1.157 on em0 was dropped: "
+    assert dropped(Reason.BADTTL, found=254, expected=255) == start + "its TTL is 254, not 255."
+    assert dropped(Reason.BADLEN, found=30, expected=36) == (
+        start + "it has 30 bytes, an advertisement has 36."
+    )
+    assert dropped(Reason.BADVHID, vhid=99, found=99) == (
+        start + "there is no vhid 99 with an IPv4 address here."
+    )
+    for reason in (
+        Reason.BADIF, Reason.BADSUM, Reason.BADVER, Reason.BADAUTH, Reason.NOTALLOWED, Reason.LOOP,
+    ):  # fmt: skip
+        told = dropped(reason, vhid=1, found=3, expected=2)
+        assert told.startswith(start)
+        assert f": {reason}." not in told
+        assert "{" not in told
+    assert dropped(Reason.HDROPS) == start + "hdrops."
+
+
+def test_demotion_and_what_is_sent_are_explained() -> None:
+    assert explain(DemotionChanged(240, 240, Reason.INTERFACE_DOWN, "em0", 1)) == (
+        "Demotion rose by 240 to 240: interface down, vhid 1 on em0."
+    )
+    assert explain(DemotionChanged(-50, 190, Reason.SYSCTL)) == (
+        "Demotion fell by 50 to 190: sysctl."
+    )
+    assert explain(EXAMPLES[0]) == (
+        "vhid 1 on em0 advertises 1 s + 0/256 s from 192.168.1.157 to 224.0.0.18."
+    )
+    assert explain(EXAMPLES[1]) == ("vhid 1 on em0 announces 192.168.1.50 at 00:00:5e:00:01:01.")
+    assert "advertised nothing" in changed(Reason.PREEMPTING, source=SOURCE)

@@ -1778,3 +1778,12 @@ def test_a_fault_that_a_profile_does_not_rank_is_still_refused() -> None:
         "badlen": 1,
         "badttl": 1,
     }
+
+
+def test_a_node_describes_itself_as_ifconfig_does() -> None:
+    node = a_master(FREEBSD, config(1), config(7, VIP + 6, advskew=100, peer="192.0.2.9"))
+    assert node.describe().splitlines() == [
+        "em0: carp: MASTER vhid 1 advbase 1 advskew 0",
+        "em0: carp: MASTER vhid 7 advbase 1 advskew 100 peer 192.0.2.9 peer6 ff02::12",
+    ]
+    assert Node().describe() == ""

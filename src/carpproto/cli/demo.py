@@ -12,7 +12,7 @@ from carpproto.capture.recording import Recording, load
 from carpproto.capture.replay import replay
 from carpproto.cli import replay as replay_command
 from carpproto.cli.text import print_json
-from carpproto.core.actions import SendAdvertisement, StateChanged
+from carpproto.core.actions import SendAdvertisement, StateChanged, explain
 from carpproto.core.advertisement import encode
 from carpproto.core.authentication import Authenticator
 from carpproto.core.config import VirtualHostConfig
@@ -52,11 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
         print("\n3. Offline: A and B share 192.0.2.1, A (advskew 0) crashes at 5 s,")
         print("   B (advskew 100) takes over 3 s + 100/256 s after A's last advertisement.")
         for moment in moments:
-            change = moment.change
-            print(
-                f"  {moment.t:10.6f} {moment.node}: vhid {change.vhid} {change.previous} -> "
-                f"{change.current} ({change.reason})"
-            )
+            print(f"  {moment.t:10.6f} {moment.node}: {explain(moment.change)}")
     return 0 if report.agrees and authentic and not wrong else 1
 
 

@@ -13,6 +13,14 @@ from carpproto.core.errors import Reason
 from carpproto.core.events import State, distinct
 
 
+class Notification(NamedTuple):
+    """A devd(8) notification: ``subsystem`` is ``vhid@interface``, ``type`` the new state."""
+
+    system: str
+    subsystem: str
+    type: str
+
+
 @distinct
 class SendAdvertisement(NamedTuple):
     """Send an advertisement, with TTL or hop limit 255.
@@ -67,6 +75,15 @@ class StateChanged(NamedTuple):
     family: int | None = None
     source: Address | None = None
 
+    def log_line(self) -> str:
+        """What FreeBSD 12 logs: ``carp: 1@em0: BACKUP -> MASTER (master timed out)``."""
+        change = f"{self.previous} -> {self.current} ({self.reason})"
+        return f"carp: {self.vhid}@{self.interface}: {change}"
+
+    def notification(self) -> Notification:
+        """What FreeBSD tells devd(8)."""
+        return Notification("CARP", f"{self.vhid}@{self.interface}", self.current.value)
+
 
 @distinct
 class PacketDropped(NamedTuple):
@@ -97,3 +114,72 @@ class DemotionChanged(NamedTuple):
 
 
 Action = SendAdvertisement | AnnounceAddresses | StateChanged | PacketDropped | DemotionChanged
+
+_ENTERED = {
+    Reason.INITIALIZATION_COMPLETE: "its interface is up with carrier, it has a virtual address "
+    "and CARP is allowed",
+    Reason.MASTER_TIMED_OUT: "no authentic advertisement over IPv{family} was heard for {own}",
+    Reason.PREEMPTING: "{source} advertised {theirs}, slower than the own {own}, and preempt is "
+    "set",
+    Reason.MASTER_WILL_TIME_OUT: "{source} advertised {theirs}, and a master that is silent for "
+    "more than {own} is dead",
+    Reason.MORE_FREQUENT: "{source} advertised {theirs}, {compared} the own {own}",
+    Reason.MORE_DEMOTED: "{source} advertised {theirs} and is more demoted than this host",
+    Reason.LESS_DEMOTED: "{source} advertised {theirs} and is less demoted than this host",
+    Reason.USER_REQUESTED: "the operator asked for it",
+    Reason.HARDWARE_DOWN: "its interface is down or without carrier, or CARP is not allowed",
+    Reason.HARDWARE_UP: "its addresses or its configuration changed, and it starts again",
+    Reason.CARRIER_LOST: "its interface lost or got carrier, and it waits",
+    Reason.SHUTDOWN: "the node stops",
+}
+
+_REFUSED = {
+    Reason.BADIF: "it came to an address or an interface where CARP does not listen",
+    Reason.BADTTL: "its TTL is {found}, not {expected}",
+    Reason.BADLEN: "it has {found} bytes, an advertisement has {expected}",
+    Reason.BADSUM: "its checksum, {found}, is wrong",
+    Reason.BADVER: "its version is {found}, not {expected}",
+    Reason.BADAUTH: "its HMAC is wrong: passphrase or virtual addresses differ, or it is forged",
+    Reason.BADVHID: "there is no vhid {vhid} with an IPv{family} address here",
+    Reason.NOTALLOWED: "CARP is not allowed (allow is 0)",
+    Reason.LOOP: "it is an own one that came back",
+}
+
+
+def explain(action: Action) -> str:
+    """One sentence on an action, with the numbers that decided."""
+    if isinstance(action, StateChanged):
+        because = _ENTERED.get(action.reason, str(action.reason)).format(
+            own=_interval(action.own),
+            theirs=_interval(action.theirs),
+            compared="as fast as" if action.own == action.theirs else "faster than",
+            family=action.family,
+            source=action.source,
+        )
+        return (
+            f"vhid {action.vhid} on {action.interface} went from {action.previous} to "
+            f"{action.current}: {because}."
+        )
+    if isinstance(action, PacketDropped):
+        because = _REFUSED.get(action.reason, str(action.reason))
+        because = because.format_map(action._asdict())
+        return f"A packet from {action.source} on {action.interface} was dropped: {because}."
+    if isinstance(action, DemotionChanged):
+        where = "" if action.vhid is None else f", vhid {action.vhid} on {action.interface}"
+        moved = "rose" if action.delta > 0 else "fell"
+        return (
+            f"Demotion {moved} by {abs(action.delta)} to {action.total}: {action.reason}{where}."
+        )
+    if isinstance(action, AnnounceAddresses):
+        addresses = ", ".join(str(address) for address in action.addresses)
+        return f"vhid {action.vhid} on {action.interface} announces {addresses} at {action.mac}."
+    return (
+        f"vhid {action.vhid} on {action.interface} advertises "
+        f"{_interval(action.advertisement.interval)} from {action.source} to "
+        f"{action.destination}."
+    )
+
+
+def _interval(ticks: int | None) -> str:
+    """An interval of 1/256 s as an operator reads it: advbase, and advskew on top."""
+    return "nothing" if ticks is None else f"{ticks // 256} s + {ticks % 256}/256 s"

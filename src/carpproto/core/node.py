@@ -306,6 +306,20 @@ class Node:
         """One virtual host; `ConfigError` where there is none."""
         return self._member(interface, vhid).host
 
+    def describe(self) -> str:
+        """A line for each virtual host, as ifconfig(8) shows it, behind its interface's name."""
+        lines: list[str] = []
+        for host in self.virtual_hosts():
+            config = host.config
+            line = (
+                f"{host.interface}: carp: {host.state} vhid {config.vhid} "
+                f"advbase {config.advbase} advskew {config.advskew}"
+            )
+            if config.peer is not None or config.peer6 is not None:
+                line += f" peer {config.destination(4)} peer6 {config.destination(6)}"
+            lines.append(line)
+        return "\n".join(lines)
+
     def answers(self, address: AddressLike) -> str | None:
         """The MAC with which the node answers ARP or ND for an address, or None.
 
