@@ -1287,7 +1287,7 @@ def test_a_setting_reaches_every_virtual_host() -> None:
         assert node.virtual_host(interface, vhid).master_down_interval == 512
 
 
-@pytest.mark.parametrize("name", ["log", "", None, []], ids=repr)
+@pytest.mark.parametrize("name", ["advbase", "", None, []], ids=repr)
 def test_names_the_setting_that_is_not_there_and_those_that_are(name: Any) -> None:
     node = a_node()
     known = "there are allow, preempt, dscp,.* demotion"
@@ -1787,3 +1787,12 @@ def test_a_node_describes_itself_as_ifconfig_does() -> None:
         "em0: carp: MASTER vhid 7 advbase 1 advskew 100 peer 192.0.2.9 peer6 ff02::12",
     ]
     assert Node().describe() == ""
+
+
+def test_the_setting_log_is_kept_and_changes_nothing() -> None:
+    node = a_master()
+    assert node.setting("log") == 1
+    assert node.handle(SettingChanged("log", 2), 4.0) == ()
+    assert node.setting("log") == 2
+    with pytest.raises(ConfigError, match="log 3 is out of range; it is 0 to 2"):
+        node.handle(SettingChanged("log", 3), 4.0)

@@ -1523,7 +1523,7 @@ def test_takes_whole_seconds_and_infinite_ones() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "text"),
     [
-        ("alow", 1, "there is no setting 'alow'; there are allow, preempt, dscp, demotion"),
+        ("alow", 1, "there is no setting 'alow'; there are allow, preempt, dscp, log, demotion"),
         ([], 1, r"there is no setting \[\]"),
         ("allow", 2, "allow 2 is out of range; it is 0 to 1"),
         ("preempt", None, "preempt None is out of range"),

@@ -137,7 +137,7 @@ class SendFailed(NamedTuple):
 
 @distinct
 class SettingChanged(NamedTuple):
-    """A setting of the node: allow, preempt, dscp, demotion, ifdown_demotion_factor,
+    """A setting of the node: allow, preempt, dscp, log, demotion, ifdown_demotion_factor,
     senderr_demotion_factor (as sysctl(8) under net.inet.carp) or dead_ratio (ucarp).
 
     Writing ``demotion`` adds to it, as the sysctl does.

@@ -177,6 +177,7 @@ class Node:
             "allow": 1,
             "preempt": 0,
             "dscp": 56,
+            "log": 1,
             "ifdown_demotion_factor": profile.ifdown_demotion_factor,
             "senderr_demotion_factor": profile.senderr_demotion_factor,
             "dead_ratio": profile.dead_ratio,

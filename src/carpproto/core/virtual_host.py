@@ -685,12 +685,13 @@ SETTINGS = {
     "allow": (0, 1),
     "preempt": (0, 1),
     "dscp": (0, 63),
+    "log": (0, 2),
     "demotion": (-MAX_DEMOTION, MAX_DEMOTION),
     "ifdown_demotion_factor": (-MAX_DEMOTION, MAX_DEMOTION),
     "senderr_demotion_factor": (-MAX_DEMOTION, MAX_DEMOTION),
     "dead_ratio": (1, 65535),
 }
-"""The settings of a node and their ranges."""
+"""The settings of a node and their ranges; ``log`` is kept, but nothing here logs."""
 
 
 def check_setting(event: SettingChanged) -> int:
