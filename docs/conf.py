@@ -2,6 +2,8 @@
 
 from importlib.metadata import version as installed_version
 
+from carpproto import Profile
+
 project = "carpproto"
 author = "the carpproto authors"
 copyright = "2026, the carpproto authors"
@@ -24,8 +26,7 @@ def setup(app):
     """Leave out what autodoc finds in named tuples and has nothing to say of."""
 
     def skip(app, what, name, obj, skip, options):
-        if str(getattr(obj, "__doc__", "")).startswith("Alias for field number"):
-            return True
-        return None
+        alias = str(getattr(obj, "__doc__", "")).startswith("Alias for field number")
+        return True if alias and name not in Profile._fields else None
 
     app.connect("autodoc-skip-member", skip)

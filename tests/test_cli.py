@@ -435,6 +435,18 @@ def test_replay_finds_a_changed_recording(capsys, tmp_path: Path) -> None:
         (lambda content: content.update(t0=float("nan")), "NaN is no number"),
         (lambda content: content.update(t0=float("inf")), "Infinity is no number"),
         (lambda content: content.update(duration="9"), "where a number of seconds is expected"),
+        (lambda content: content.update(duration=0), "duration 0.0 s is out of range, 0 to"),
+        (lambda content: content.update(duration=10**9), "is out of range, 0 to 1000000"),
+        (
+            lambda content: content.update(t0=content["t0"] - 86400),
+            "the recording lasts from 0 to",
+        ),
+        (lambda content: content.update(t0=0), "t0, the duration or the capture is another's"),
+        (lambda content: content["events"][3].update(t=500), "the event"),
+        (lambda content: content["transitions"][0].update(t=-500), "a transition is at t = -500"),
+        (lambda content: content.update(transitions={}), "transitions is no list"),
+        (lambda content: content.update(nodes={}), "it has no nodes"),
+        (lambda content: content.update(pcap_far={}), "has no 'file'"),
         (lambda content: content.update(pcap="a\0b"), "it is a file name beside it"),
         (lambda content: content.update(pcap="\ud800"), "it is a file name beside it"),
         (lambda content: content["nodes"]["A"].update(interface=["x"]), "a text is expected"),
@@ -471,6 +483,7 @@ def test_replay_finds_a_changed_recording(capsys, tmp_path: Path) -> None:
 )
 def test_replay_refuses_what_is_no_recording(capsys, tmp_path: Path, change, expected) -> None:
     content = json.loads((FREEBSD / "single-v4.json").read_text())
+    (tmp_path / "single-v4.pcap").write_bytes((FREEBSD / "single-v4.pcap").read_bytes())
     change(content)
     path = tmp_path / "changed.json"
     path.write_text(json.dumps(content))

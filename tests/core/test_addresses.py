@@ -25,6 +25,8 @@ from carpproto.core.addresses import (
     format_mac,
     group_mac,
     parse_address,
+    parse_host_address,
+    parse_host_addresses,
     parse_mac,
     virtual_mac,
 )
@@ -273,3 +275,20 @@ def test_the_addresses_of_a_group_are_a_list() -> None:
     for addresses in ("192.0.2.1", b"192.0.2.1", None, 5):
         with pytest.raises(ConfigError, match="give a list of addresses"):
             canonical_order(addresses)
+
+
+def test_a_hosts_address_is_a_unicast_one() -> None:
+    for address in ("0.0.0.0", "255.255.255.255", "224.0.0.18", "::", "ff02::12"):
+        with pytest.raises(ConfigError, match="is not a host's address; give a unicast one"):
+            parse_host_address(address)
+    assert parse_host_address("192.0.2.1/24") == IPv4Address("192.0.2.1")
+
+
+def test_the_addresses_of_a_host_are_a_list_in_which_each_counts_once() -> None:
+    assert parse_host_addresses(["fe80::1%em0", "192.0.2.1", "fe80::1/64"]) == (
+        IPv6Address("fe80::1"),
+        IPv4Address("192.0.2.1"),
+    )
+    for addresses in ("192.0.2.1", b"192.0.2.1", None, 5):
+        with pytest.raises(ConfigError, match="give a list of addresses"):
+            parse_host_addresses(addresses)

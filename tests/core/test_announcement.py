@@ -195,11 +195,19 @@ def test_a_tag_that_does_not_fit() -> None:
 
 def test_an_address_of_the_other_family_is_refused() -> None:
     fourth, sixth, mac = IPv4Address("192.0.2.1"), IPv6Address("fe80::1"), virtual_mac(1)
-    with pytest.raises(ConfigError, match=r"IPv6Address\('fe80::1'\) is no IPv4 address"):
+    with pytest.raises(ConfigError, match="fe80::1 is no IPv4 address"):
         gratuitous_arp(sixth, mac=mac, source_mac=mac)
     with pytest.raises(ConfigError, match="is no IPv6 address"):
         neighbor_advertisement(fourth, mac=mac, source=sixth)
     with pytest.raises(ConfigError, match="is no IPv6 address"):
         neighbor_advertisement(sixth, mac=mac, source=fourth)
-    with pytest.raises(ConfigError, match=r"'192.0.2.1' is no IPv4 address"):
-        gratuitous_arp("192.0.2.1", mac=mac, source_mac=mac)
+
+
+def test_an_address_may_be_text() -> None:
+    mac = virtual_mac(1)
+    assert gratuitous_arp("192.0.2.1/24", mac=mac, source_mac=mac) == (
+        gratuitous_arp(IPv4Address("192.0.2.1"), mac=mac, source_mac=mac)
+    )
+    assert neighbor_advertisement("2001:db8::1", mac=mac, source="fe80::1%em0") == (
+        neighbor_advertisement(IPv6Address("2001:db8::1"), mac=mac, source=IPv6Address("fe80::1"))
+    )

@@ -181,7 +181,7 @@ def test_an_address_of_no_family(address: Any) -> None:
 @pytest.mark.parametrize("address", ["0.0.0.0", "::", "224.0.0.18", "ff02::12", "239.1.2.3"])
 def test_a_virtual_address_that_no_host_can_have(address: str) -> None:
     error = error_of(addresses=[address])
-    assert error == f"virtual address {address} is not a host's; give a unicast one"
+    assert error == f"{address} is not a host's address; give a unicast one"
 
 
 @pytest.mark.parametrize(
@@ -464,3 +464,10 @@ def test_the_unspecified_address_is_no_peer() -> None:
     for peer in ({"peer": "0.0.0.0"}, {"peer6": "::"}):
         with pytest.raises(ConfigError, match="address to send to"):
             VirtualHostConfig(vhid=1, **peer)
+
+
+def test_there_are_two_families() -> None:
+    config = VirtualHostConfig(vhid=1)
+    assert [str(config.destination(family)) for family in (4, 6)] == ["224.0.0.18", "ff02::12"]
+    with pytest.raises(ConfigError, match="family 5 is none; it is 4 or 6"):
+        config.destination(5)

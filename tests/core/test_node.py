@@ -410,10 +410,10 @@ def test_refuses_what_is_no_event(event: Any) -> None:
         a_node().handle(event, 0.0)
 
 
-@pytest.mark.parametrize("now", [nan, None, "1", True, 10**400], ids=str)
+@pytest.mark.parametrize("now", [nan, inf, -inf, 1e300, None, "1", True, 10**400], ids=str)
 def test_refuses_what_is_no_time(now: Any) -> None:
     node = a_backup()
-    with pytest.raises(ConfigError, match="give seconds as a float"):
+    with pytest.raises(ConfigError, match=r"time .*; give seconds"):
         node.handle(TimerExpired(), now)
     assert node.deadline == 3.0
 
@@ -1796,3 +1796,15 @@ def test_the_setting_log_is_kept_and_changes_nothing() -> None:
     assert node.setting("log") == 2
     with pytest.raises(ConfigError, match="log 3 is out of range; it is 0 to 2"):
         node.handle(SettingChanged("log", 3), 4.0)
+
+
+def test_an_interface_has_a_mac_and_addresses_of_its_own() -> None:
+    node = Node()
+    with pytest.raises(ConfigError, match="MAC 01:00:5e:00:00:12 is a group's"):
+        node.add_interface("em0", mac="01:00:5e:00:00:12")
+    for address in ("224.0.0.18", "0.0.0.0", "255.255.255.255", "::"):
+        with pytest.raises(ConfigError, match="is not a host's address"):
+            node.add_interface("em0", mac=MACS["em0"], addresses=[address])
+    node.add_interface("em0", mac=MACS["em0"])
+    with pytest.raises(ConfigError, match="is not a host's address"):
+        node.handle(AddressAdded("em0", "224.0.0.18"), 0.0)

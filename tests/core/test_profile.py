@@ -103,9 +103,11 @@ def test_replacing_what_is_no_field() -> None:
 
 
 def test_replacing_with_a_value_of_another_type() -> None:
-    with pytest.raises(ConfigError, match="tie 5 is of type int; it is of type Tie"):
+    with pytest.raises(
+        ConfigError, match=r"tie 5 does not fit; it is such as <Tie\.RECEIVER_YIELDS"
+    ):
         UCARP.replace(tie=5)
-    with pytest.raises(ConfigError, match="dead_ratio '5' is of type str; it is of type int"):
+    with pytest.raises(ConfigError, match="dead_ratio '5' does not fit; it is such as 3"):
         UCARP.replace(dead_ratio="5")
     assert FREEBSD.replace(traffic_class=(0x10, 0)).replace(traffic_class=None) == FREEBSD
 
@@ -357,5 +359,28 @@ def test_releases_of_freebsd() -> None:
 
 def test_only_what_may_be_absent_may_be_none() -> None:
     assert UCARP.replace(announces_again=None).announces_again is None
-    with pytest.raises(ConfigError, match="dead_ratio None is of type NoneType"):
+    with pytest.raises(ConfigError, match="dead_ratio None does not fit"):
         UCARP.replace(dead_ratio=None)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"traffic_class": 7},
+        {"traffic_class": (1,)},
+        {"traffic_class": (1, "2")},
+        {"source_mac": ()},
+        {"source_mac": ("x", "y")},
+        {"announces_again": "x"},
+        {"passphrase_kept": -1},
+        {"farewell": 1},
+        {"name": None},
+    ],
+    ids=str,
+)
+def test_a_value_that_a_field_cannot_have_is_refused(change) -> None:
+    [name] = change
+    with pytest.raises(ConfigError, match=f"{name} .* does not fit; it is such as"):
+        FREEBSD.replace(**change)
+    with pytest.raises(ConfigError, match=f"{name} .* does not fit"):
+        check_profile(FREEBSD._replace(**change))

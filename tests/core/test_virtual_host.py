@@ -61,6 +61,7 @@ from carpproto.core.profile import (
     Tie,
 )
 from carpproto.core.virtual_host import (
+    LATEST,
     TRANSITIONS,
     Trigger,
     VirtualHost,
@@ -1104,7 +1105,7 @@ def test_a_hold_that_ends_late_does_not_end_the_wait_for_a_master() -> None:
     assert not host.holding
     host.handle(StateRequested("em0", 1, BACKUP, hold=1.0), 1.0)
     assert host.holding
-    assert host.handle(TimerExpired(), 1e300) == ()
+    assert host.handle(TimerExpired(), 1e6) == ()
     assert host.state is BACKUP
 
 
@@ -1120,8 +1121,8 @@ def test_a_hold_of_nothing_is_none(hold: float) -> None:
     [
         (StateRequested("em0", 1, INIT), "INIT.* cannot be requested; ask MASTER or BACKUP"),
         (StateRequested("em0", 1, None), "state None cannot be requested"),
-        (StateRequested("em0", 1, BACKUP, inf), "hold inf has no end"),
-        (StateRequested("em0", 1, BACKUP, nan), "not a number"),
+        (StateRequested("em0", 1, BACKUP, inf), "time inf is out of range"),
+        (StateRequested("em0", 1, BACKUP, nan), "time nan is out of range"),
         (StateRequested("em0", 1, BACKUP, "3"), "time '3' is no number"),
     ],
 )
@@ -1496,13 +1497,16 @@ def test_refuses_what_is_no_event(event: Any) -> None:
 @pytest.mark.parametrize(
     ("now", "text"),
     [
-        (nan, "NaN"),
+        (nan, "time nan is out of range"),
+        (inf, "time inf is out of range"),
+        (-inf, "time -inf is out of range"),
+        (1e300, r"time 1e\+300 is out of range; give seconds on a monotonic clock"),
         (None, "time None is no number; give seconds as a float"),
         ("1", "time '1' is no number"),
         (True, "time True is no number"),
         (10**400, "time is too large"),
     ],
-    ids=["nan", "None", "text", "bool", "huge"],
+    ids=["nan", "inf", "-inf", "1e300", "None", "text", "bool", "huge"],
 )
 def test_refuses_what_is_no_time(now: Any, text: str) -> None:
     host = a_master()
@@ -1511,13 +1515,21 @@ def test_refuses_what_is_no_time(now: Any, text: str) -> None:
     assert host.deadline == 4.0
 
 
-def test_takes_whole_seconds_and_infinite_ones() -> None:
+def test_takes_whole_seconds_and_as_late_as_a_float_can_tell_them_apart() -> None:
     assert later(1.0, 2) == 2.0
-    assert later(-inf, -inf) == -inf
     host = a_master()
-    assert host.handle(TimerExpired(), -inf) == ()
-    assert host.handle(TimerExpired(), inf) == (sent(host, counter=1),)
-    assert host.deadline == inf
+    assert host.handle(TimerExpired(), -LATEST) == ()
+    assert host.handle(TimerExpired(), LATEST) == (sent(host, counter=1),)
+    assert host.deadline == LATEST + 1
+
+
+def test_a_counter_that_is_none_is_refused_before_anything_changes() -> None:
+    drawn = iter([2**64, 7])
+    host = a_backup(counter=lambda: next(drawn))
+    with pytest.raises(ConfigError, match="counter 18446744073709551616 is out of range"):
+        host.handle(TimerExpired(), 3.0)
+    assert (host.state, host.deadline) == (BACKUP, 3.0)
+    assert fire(host)[1] == sent(host, counter=7)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,8 @@ from carpproto.core.errors import CarpError, DecodeError, Reason
 from carpproto.core.frame import Ethernet, Packet, peel_ethernet
 
 SCHEMA = 1
+_LONGEST = 1e6  # seconds of a recording
+_AROUND = 60.0  # seconds before and after it that a capture may show
 _LARGEST = 64 * 1024 * 1024  # bytes of a recording's JSON; real ones have some thousand
 _INJECTED_WITHIN = 0.25  # seconds from the command to the frame on the wire; 0.1 is usual
 _NUMBERS = ("preempt", "allow", "dscp", "demotion", "dead_ratio")
@@ -136,9 +138,16 @@ class Recording(NamedTuple):
         except DecodeError as error:
             raise DecodeError(error.reason, error.offset, f"{path.name}: {error.text}") from None
 
-    @staticmethod
+    def check_time(self, t: float, what: str) -> None:
+        """Raise `DecodeError` for what happened neither in the recording nor near it."""
+        if not -_AROUND <= t <= self.duration + _AROUND:
+            raise _malformed(
+                f"{what} is at t = {t:.6f}, but the recording lasts from 0 to {self.duration} s: "
+                "t0, the duration or the capture is another's"
+            )
+
     def _frames(
-        path: Path, t0: int, waiting: list[RecordedEvent], senders: dict[Address, str]
+        self, path: Path, t0: int, waiting: list[RecordedEvent], senders: dict[Address, str]
     ) -> Iterator[RecordedFrame]:
         with open_capture(path) as capture:
             for record in capture:
@@ -149,6 +158,7 @@ class Recording(NamedTuple):
                 if packet is None:
                     continue
                 t = (record.nanoseconds - t0) / 1e9
+                self.check_time(t, f"frame {record.number}")
                 injected = _take_injected(waiting, record.data, t)
                 sender = None if injected else senders.get(packet.source)
                 ethernet = peel_ethernet(record.data)
@@ -245,21 +255,29 @@ def _recording(path: Path, parsed: Any) -> Recording:
         )
         for name, node in content["nodes"].items()
     }
-    far: dict[str, Any] = content.get("pcap_far") or {}
+    far: dict[str, Any] | None = content.get("pcap_far")
+    for name in ("events", "transitions"):
+        if not isinstance(content[name], list):
+            raise TypeError(f"{name} is no list")
+    if not nodes:
+        raise ValueError("it has no nodes")
+    duration = _seconds(content["duration"])
+    if not 0 < duration <= _LONGEST:
+        raise ValueError(f"duration {duration} s is out of range, 0 to {_LONGEST:.0f}")
     counters: dict[str, dict[str, int]] = content.get("counters") or {}
     heard: dict[str, list[float]] = content.get("heard") or {}
     polled = content.get("polled_every")
-    return Recording(
+    recording = Recording(
         path=path,
         name=_text(content["name"]),
         description=_text(content.get("description", "")),
         profile=_text(content["profile"]),
         notes=tuple(_text(note) for note in content.get("notes", ())),
         pcap=_beside(path, content["pcap"]),
-        pcap_far=_beside(path, far["file"]) if far else None,
-        far_nodes=tuple(_text(name) for name in far.get("nodes", ())),
+        pcap_far=None if far is None else _beside(path, far["file"]),
+        far_nodes=() if far is None else tuple(_known_node(path, nodes, n) for n in far["nodes"]),
         t0=_seconds(content["t0"]),
-        duration=_seconds(content["duration"]),
+        duration=duration,
         polled_every=None if polled is None else _seconds(polled),
         nodes=nodes,
         events=tuple(_event(path, nodes, event) for event in content["events"]),
@@ -280,6 +298,11 @@ def _recording(path: Path, parsed: Any) -> Recording:
         },
         heard={name: tuple(_seconds(t) for t in times) for name, times in heard.items()},
     )
+    for event in recording.events:
+        recording.check_time(event.t, f"{path}: the event {event.kind!r}")
+    for seen in recording.transitions:
+        recording.check_time(seen.t, f"{path}: a transition")
+    return recording
 
 
 def _beside(path: Path, name: Any) -> Path:

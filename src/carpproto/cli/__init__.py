@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(error, OSError) and error.filename is None and error.errno in _FULL:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             error = ConfigError(f"cannot write the output: {error.strerror}")
-        refuse(error, getattr(arguments, "file", ""))
+        refuse(error, "" if isinstance(error, ConfigError) else getattr(arguments, "file", ""))
         return 2
     except KeyboardInterrupt:
         return 130

@@ -71,7 +71,7 @@ def _tolerance(arguments: argparse.Namespace, system: str) -> Tolerance:
     ):
         if given is not None:
             if not 0 <= given <= 1e6:
-                raise ConfigError(f"a lateness of {given!r} is out of range; it is 0 or more")
+                raise ConfigError(f"a lateness of {given!r} is out of range; it is 0 to 1000000")
             allowed = allowed._replace(**{name: given / factor})
     return allowed
 

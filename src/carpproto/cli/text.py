@@ -41,9 +41,10 @@ def refuse(error: Exception, file: str = "") -> None:
         named = not file or error.text.startswith(file)
         text = f"{error.text}{where}" if named else f"{file}: {error.text}{where}"
     else:
-        text = str(error)
+        text = f"{file}: {error}" if file else str(error)
     sys.stdout.flush()
-    print(f"carpproto: {printable(text)}", file=sys.stderr)
+    text = printable(text)
+    print(f"carpproto: {text if len(text) < 600 else text[:600] + '...'}", file=sys.stderr)
 
 
 def timestamp(nanoseconds: int) -> str:

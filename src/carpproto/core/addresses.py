@@ -76,6 +76,21 @@ def canonical_order(addresses: Iterable[AddressLike]) -> tuple[Address, ...]:
     return tuple(sorted(distinct - _NEVER_HASHED, key=lambda a: (a.version, int(a))))
 
 
+def parse_host_address(value: AddressLike) -> Address:
+    """As `parse_address`, for an address that a host can have."""
+    address = parse_address(value)
+    if address.is_unspecified or address.is_multicast or address in _NEVER_HASHED:
+        raise ConfigError(f"{address} is not a host's address; give a unicast one")
+    return address
+
+
+def parse_host_addresses(values: Iterable[AddressLike]) -> tuple[Address, ...]:
+    """A list of them, duplicates once."""
+    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
+        raise ConfigError(f"addresses is {values!r}; give a list of addresses")
+    return tuple(dict.fromkeys(parse_host_address(value) for value in values))
+
+
 def _without_embedded_scope(address: Address) -> Address:
     if address.version == 6 and address.is_link_local:
         return IPv6Address(int(address) & ~(0xFFFF << 96))

@@ -8,9 +8,15 @@ names the virtual one; the neighbor advertisement comes from the virtual MAC.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from ipaddress import IPv4Address, IPv6Address
 
-from carpproto.core.addresses import ALL_NODES, group_mac, parse_mac
+from carpproto.core.addresses import (
+    ALL_NODES,
+    Address,
+    AddressLike,
+    group_mac,
+    parse_address,
+    parse_mac,
+)
 from carpproto.core.errors import ConfigError
 from carpproto.core.frame import (
     ETHERTYPE_ARP,
@@ -27,7 +33,7 @@ _TARGET_LINK_LAYER_ADDRESS = 2
 
 
 def gratuitous_arp(
-    address: IPv4Address,
+    address: AddressLike,
     *,
     mac: str,
     source_mac: str,
@@ -40,7 +46,7 @@ def gratuitous_arp(
     interface's own), ``target_mac`` the target hardware address: zero as all BSDs send it,
     the same as ``mac`` as ucarp does (RFC 5227, section 3).
     """
-    _check_family(address, 4)
+    address = _of_family(address, 4)
     request = bytes.fromhex("0001080006040001")
     body = parse_mac(mac) + address.packed + parse_mac(target_mac) + address.packed
     return build_ethernet(
@@ -53,10 +59,10 @@ def gratuitous_arp(
 
 
 def neighbor_advertisement(
-    address: IPv6Address,
+    address: AddressLike,
     *,
     mac: str,
-    source: IPv6Address,
+    source: AddressLike,
     source_mac: str | None = None,
     tags: Sequence[int] = (),
 ) -> bytes:
@@ -66,8 +72,7 @@ def neighbor_advertisement(
     the sender's address, as a rule its link-local one. ``source_mac`` is the Ethernet source,
     without it ``mac``.
     """
-    _check_family(address, 6)
-    _check_family(source, 6)
+    address, source = _of_family(address, 6), _of_family(source, 6)
     option = bytes((_TARGET_LINK_LAYER_ADDRESS, 1)) + parse_mac(mac)
     flags = bytes((_OVERRIDE, 0, 0, 0))
     start = bytes((_NEIGHBOR_ADVERTISEMENT, 0))
@@ -94,6 +99,8 @@ def neighbor_advertisement(
     )
 
 
-def _check_family(address: object, family: int) -> None:
-    if getattr(address, "version", None) != family:
-        raise ConfigError(f"{address!r} is no IPv{family} address")
+def _of_family(value: AddressLike, family: int) -> Address:
+    address = parse_address(value)
+    if address.version != family:
+        raise ConfigError(f"{address} is no IPv{family} address")
+    return address

@@ -7,15 +7,18 @@ refuses is checked by `VirtualHostConfig.require`, where the profile is known.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from ipaddress import IPv4Address
 from typing import Any
 
-from carpproto.core.addresses import GROUPS, Address, AddressLike, parse_address
+from carpproto.core.addresses import (
+    GROUPS,
+    Address,
+    AddressLike,
+    parse_address,
+    parse_host_addresses,
+)
 from carpproto.core.authentication import Authenticator, key_from_bytes, key_from_passphrase
 from carpproto.core.errors import ConfigError
 from carpproto.core.profile import FREEBSD, Profile
-
-_BROADCAST = IPv4Address("255.255.255.255")
 
 
 class VirtualHostConfig:
@@ -75,15 +78,10 @@ class VirtualHostConfig:
             key_from_passphrase(passphrase, FREEBSD)  # refuses what no system takes
         if key is not None:
             key = key_from_bytes(key)
-        if isinstance(addresses, (str, bytes)) or not isinstance(addresses, Iterable):
-            raise ConfigError(f"addresses is {addresses!r}; give a list of addresses")
-        parsed = dict.fromkeys(parse_address(address) for address in addresses)
-        for address in parsed:
-            if address.is_unspecified or address.is_multicast or address == _BROADCAST:
-                raise ConfigError(f"virtual address {address} is not a host's; give a unicast one")
+        parsed = parse_host_addresses(addresses)
         for name, value in (
             ("vhid", vhid),
-            ("addresses", tuple(parsed)),
+            ("addresses", parsed),
             ("families", tuple(sorted({address.version for address in parsed}))),
             ("_passphrase", passphrase),
             ("_key", key),
@@ -112,6 +110,8 @@ class VirtualHostConfig:
 
     def destination(self, family: int) -> Address:
         """Where advertisements of a family go."""
+        if family not in GROUPS:
+            raise ConfigError(f"family {family!r} is none; it is 4 or 6")
         return (self.peer if family == 4 else self.peer6) or GROUPS[family]
 
     def require(self, profile: Profile) -> None:

@@ -165,7 +165,10 @@ class AddressAdded(NamedTuple):
 
 @distinct
 class AddressRemoved(NamedTuple):
-    """An interface lost an address."""
+    """An interface lost an address; one that it does not have changes nothing.
+
+    A virtual address is removed with its ``vhid``.
+    """
 
     interface: str
     address: AddressLike
@@ -232,7 +235,8 @@ class Shutdown(NamedTuple):
     """The node stops in an orderly way.
 
     ``bow_out`` None: as the profile's system would; True: a MASTER says goodbye with advbase
-    255 and advskew 255, whatever its system would do; False: silently.
+    255 and advskew 255, whatever its system would do; False: silently. The interfaces count
+    as down from then on, until `InterfaceChanged` says otherwise.
     """
 
     bow_out: bool | None = None

@@ -240,6 +240,8 @@ def _pass_extension_headers(
     first_fragment = None
     while following in _EXTENSION_HEADERS:
         header = frame[offset : offset + 8]
+        if header and len(header) < 8 and header[0] not in _BEFORE_PROTOCOL:
+            return header[0], offset  # cut, but it says already that it is none of ours
         if len(header) < 8:
             raise _cut_off(frame, "an IPv6 extension header")
         if following == _FRAGMENT_HEADER:

@@ -17,6 +17,8 @@ from carpproto.core.addresses import (
     AddressLike,
     format_mac,
     parse_address,
+    parse_host_address,
+    parse_host_addresses,
     parse_mac,
     virtual_mac,
 )
@@ -51,6 +53,7 @@ from carpproto.core.events import (
 )
 from carpproto.core.profile import FREEBSD, Profile, check_profile
 from carpproto.core.virtual_host import (
+    LATEST,
     MAX_DEMOTION,
     Counter,
     VirtualHost,
@@ -190,7 +193,7 @@ class Node:
             or profile.own_source_ignored
             or profile.group_checked
         )
-        self._now = float("-inf")
+        self._now = -LATEST
         self._timers: list[tuple[float, int, _Member]] = []
         self._sequence = 0
 
@@ -206,10 +209,10 @@ class Node:
             raise ConfigError(f"interface {name!r} is no name; give text such as em0")
         if name in self._interfaces:
             raise ConfigError(f"interface {name!r} is there already; give each another name")
-        if isinstance(addresses, (str, bytes)) or not isinstance(addresses, Iterable):
-            raise ConfigError(f"addresses is {addresses!r}; give a list of addresses")
-        parsed = tuple(dict.fromkeys(parse_address(address) for address in addresses))
-        self._interfaces[name] = _Interface(format_mac(parse_mac(mac)), parsed)
+        octets = parse_mac(mac)
+        if octets[0] & 1:
+            raise ConfigError(f"MAC {mac} is a group's; give the interface's own")
+        self._interfaces[name] = _Interface(format_mac(octets), parse_host_addresses(addresses))
 
     def add_virtual_host(self, interface: str, config: VirtualHostConfig) -> None:
         """Describe a virtual host of an interface.
@@ -615,7 +618,7 @@ class Node:
 
     def _on_address_added(self, event: AddressAdded, now: float, actions: list[Action]) -> None:
         where = self._interface(event.interface)
-        address = parse_address(event.address)
+        address = parse_host_address(event.address)
         if event.vhid is not None:
             member = self._member(event.interface, event.vhid)
             self._check_free(event.interface, where, event.vhid, (address,))

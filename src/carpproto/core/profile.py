@@ -9,7 +9,7 @@ BSDs (FreeBSD 12.1 where no release is named) and ``src/carp.c`` of UCarp 1.5.2.
 from __future__ import annotations
 
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from carpproto.core.errors import ConfigError, Reason
 
@@ -56,9 +56,6 @@ _FREEBSD_CHECKS = (
     Reason.BADVHID,
     Reason.BADVER,
 )
-
-
-_MAY_BE_NONE = ("traffic_class", "announces_again")
 
 
 class Profile(NamedTuple):
@@ -244,28 +241,40 @@ class Profile(NamedTuple):
 
     def replace(self, **changes: Any) -> Profile:
         """A profile that differs in the named fields; `ConfigError` for an unknown one."""
-        for name, value in changes.items():
+        for name in changes:
             if name not in self._fields:
                 raise ConfigError(f"a profile has no field {name!r}; see Profile._fields")
-            present = getattr(self, name)
-            if value is None and name in _MAY_BE_NONE:
-                continue
-            if present is not None and not isinstance(value, type(present)):
-                raise ConfigError(
-                    f"{name} {value!r} is of type {type(value).__name__}; "
-                    f"it is of type {type(present).__name__}"
-                )
-        return self._replace(**changes)
+        return check_profile(self._replace(**changes))
 
     def __repr__(self) -> str:
         return f"<Profile {self.name}>"
 
 
 def check_profile(profile: object) -> Profile:
-    """The profile; `ConfigError` for what is none."""
+    """The profile; `ConfigError` for what is none, and for a value that a field cannot have."""
     if not isinstance(profile, Profile):
         raise ConfigError(f"profile {profile!r} is no Profile; give FREEBSD or another")
+    for name, value in profile._asdict().items():
+        example = _EXAMPLES.get(name, Profile._field_defaults.get(name, ""))
+        if not (_fits(name, value, example) or (value is None and name in _EXAMPLES)):
+            raise ConfigError(f"{name} {value!r} does not fit; it is such as {example!r}")
     return profile
+
+
+def _fits(name: str, value: object, example: object) -> bool:
+    if type(value) is not type(example):
+        return False
+    if isinstance(example, int):
+        return cast(int, value) >= 0
+    if name in _PAIRS:
+        first, *more = cast(tuple[object, ...], value) or (None,)
+        return len(more) == 1 and type(first) is type(more[0]) is _PAIRS[name]
+    return True
+
+
+# Fields that may be None, with a value that they may have besides.
+_EXAMPLES: dict[str, object] = {"traffic_class": (0x10, 0), "announces_again": 3}
+_PAIRS: dict[str, type] = {"traffic_class": int, "source_mac": SourceMac}
 
 
 FREEBSD = Profile("FreeBSD 12")

@@ -23,7 +23,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from enum import Enum
 from itertools import count
-from math import isinf, isnan
 from typing import Any, ClassVar, Literal, get_args
 
 from carpproto.core.actions import (
@@ -33,7 +32,15 @@ from carpproto.core.actions import (
     SendAdvertisement,
     StateChanged,
 )
-from carpproto.core.addresses import Address, AddressLike, parse_address, virtual_mac
+from carpproto.core.addresses import (
+    Address,
+    AddressLike,
+    format_mac,
+    parse_address,
+    parse_host_addresses,
+    parse_mac,
+    virtual_mac,
+)
 from carpproto.core.advertisement import Advertisement, encode, pseudo_header
 from carpproto.core.config import VirtualHostConfig, check_range
 from carpproto.core.errors import ConfigError, Reason
@@ -144,6 +151,7 @@ class VirtualHost:
         "_authenticator",
         "_down_at",
         "_down_length",
+        "_drawn",
         "_dscp",
         "_hold_until",
         "_learnt",
@@ -195,24 +203,25 @@ class VirtualHost:
         self.config = config
         self.profile = profile
         self.interface = interface
-        self.mac = mac
+        self.mac = format_mac(parse_mac(mac)) if mac else ""
         self.state = State.INIT
         self.demotion = 0
         self.dead_ratio = profile.dead_ratio
         self._authenticator = config.authenticator(profile)
-        self._own_addresses = tuple(parse_address(address) for address in addresses)
+        self._own_addresses = parse_host_addresses(addresses)
         self._next_counter, self._learnt = _first_counter(counter, profile)
         self._preempt = False
         self._allow = True
         self._dscp = 56
         self._up = False
         self._link = True
-        self._now = float("-inf")
+        self._now = -LATEST
         self._advertise_at: float | None = None
         self._down_at: dict[int, float] = {}
         self._down_length: dict[int, int] = {}  # in 1/256 s
         self._hold_until: float | None = None
         self._announce_in: int | None = None
+        self._drawn: list[int] = []
         self._measure()
 
     @property
@@ -242,7 +251,7 @@ class VirtualHost:
             if not isinstance(event, get_args(Event)):
                 raise ConfigError(f"{event!r} is no event; see carpproto.core.events")
             return ()
-        if type(now) is float and now > self._now:
+        if type(now) is float and self._now < now < LATEST:
             self._now = now
         else:
             self._now = later(self._now, now)
@@ -380,6 +389,8 @@ class VirtualHost:
     def _on_demotion(self, event: DemotionAdjusted, actions: list[Action]) -> None:
         if not isinstance(event.delta, int):
             raise ConfigError(f"demotion {event.delta!r} is no whole number")
+        if self.state is State.MASTER:
+            self._draw_counters()
         began = self.demotion <= 0 < self.demotion + event.delta
         self.demotion += event.delta
         self._measure()
@@ -426,8 +437,6 @@ class VirtualHost:
         if event.vhid != self.config.vhid:
             return
         hold = later(0.0, event.hold)
-        if isinf(hold):
-            raise ConfigError(f"hold {event.hold!r} has no end; give seconds")
         if event.state not in (State.MASTER, State.BACKUP):
             raise ConfigError(f"state {event.state!r} cannot be requested; ask MASTER or BACKUP")
         if self.profile.reconfigured_restarts:
@@ -465,6 +474,8 @@ class VirtualHost:
         transition = TRANSITIONS[self.state].get(trigger)
         if transition is None:
             return
+        if transition[0] is State.MASTER:
+            self._draw_counters()
         source = None
         if heard is not None:
             family, source = heard.family, parse_address(heard.source)
@@ -624,9 +635,16 @@ class VirtualHost:
         if self.profile.counter_constant:
             return self._learnt or 0
         if self._learnt is None:
-            return _checked_counter(self._next_counter())
+            self._draw_counters()
+            return self._drawn.pop(0)
         self._learnt = (self._learnt + 1) % _COUNTERS
         return self._learnt
+
+    def _draw_counters(self) -> None:
+        """Draw what the next advertisements need before anything changes: it may be refused."""
+        if self._learnt is None:
+            while len(self._drawn) < len(self.config.families):
+                self._drawn.append(_checked_counter(self._next_counter()))
 
     def _drop(self, reason: Reason, event: AdvertisementReceived) -> PacketDropped:
         vhid = event.advertisement.vhid
@@ -718,6 +736,10 @@ def check_advertisement(heard: object) -> None:
         )
 
 
+LATEST = float(1 << 44)
+"""The latest time, in seconds: up to it a float holds every 1/256 s exactly."""
+
+
 def later(last: float, now: float) -> float:
     """The later of two times; `ConfigError` for what is no time."""
     if type(now) is not float:
@@ -727,6 +749,8 @@ def later(last: float, now: float) -> float:
             now = float(now)
         except OverflowError:
             raise ConfigError("time is too large; give seconds as a float") from None
-    if isnan(now):
-        raise ConfigError("time is not a number (NaN); give seconds as a float")
+    if not -LATEST <= now <= LATEST:  # NaN neither
+        raise ConfigError(
+            f"time {now} is out of range; give seconds on a monotonic clock, less than 2**44"
+        )
     return now if now > last else last
