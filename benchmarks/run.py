@@ -71,13 +71,14 @@ def main() -> int:
     }
     if arguments.worker:
         return 0  # one of the processes that pyperf starts for one of the measurements
-    medians = {name: result.median() for name, result in measured.items()}
+    # The fastest value of each: what the machine does while nothing else disturbs it.
+    best = {name: min(result.get_values()) for name, result in measured.items()}
     checks = [
-        ("decode and verify / floor", medians["payload"] / medians["floor"], "<=", 1.9),
-        ("dpkt's Ethernet / frame to verified", medians["dpkt"] / medians["frame"], ">=", 3),
-        ("scapy's Ether / frame to verified", medians["scapy"] / medians["frame"], ">=", 30),
-        ("dpkt's Reader / reading a pcap", medians["dpkt read"] / medians["read"], ">=", 1.5),
-        ("import carpproto, ms", (medians["import"] - medians["start"]) * 1000, "<=", 30),
+        ("decode and verify / floor", best["payload"] / best["floor"], "<=", 1.9),
+        ("dpkt's Ethernet / frame to verified", best["dpkt"] / best["frame"], ">=", 3),
+        ("scapy's Ether / frame to verified", best["scapy"] / best["frame"], ">=", 30),
+        ("dpkt's Reader / reading a pcap", best["dpkt read"] / best["read"], ">=", 1.5),
+        ("import carpproto, ms", (best["import"] - best["start"]) * 1000, "<=", 30),
     ]
     missed = False
     for name, value, relation, bound in checks:
