@@ -51,7 +51,7 @@ from carpproto.core.events import (
     TimerExpired,
     VirtualHostAdded,
 )
-from carpproto.core.frame import build
+from carpproto.core.frame import Packet, build
 from carpproto.core.node import Counters, Node
 from carpproto.core.profile import (
     Profile,
@@ -384,6 +384,7 @@ class Lockstep:
 
     def _perform(self, actions: Iterable[Action], now: float, timer: TimerJudged | None) -> None:
         assert self.node is not None
+        outcomes: list[SendFailed | SendSucceeded] = []
         for action in actions:
             if isinstance(action, SendAdvertisement):
                 config = self.node.virtual_host(action.interface, action.vhid).config
@@ -393,12 +394,11 @@ class Lockstep:
                     self.expected[key].append(
                         _Expected(self.cause, timer, action, self.allowed, config)
                     )
-                outcome = (
+                outcomes.append(
                     SendFailed(action.interface, action.vhid, 0)
                     if self.sending_fails
                     else SendSucceeded(action.interface, action.vhid)
                 )
-                self._perform(self.node.handle(outcome, now), now, None)
             elif isinstance(action, StateChanged):
                 if self.reported and action.reason not in self.profile.unlogged:
                     key = ("transition", action.vhid, 0)
@@ -407,6 +407,9 @@ class Lockstep:
                 self.dropped.append((self.recorded.name, now, action))
             elif isinstance(action, AnnounceAddresses):
                 self.announced.append((self.recorded.name, now, action))
+        # As every caller should: what a batch came to is told when all of it is performed.
+        for outcome in outcomes:
+            self._perform(self.node.handle(outcome, now), now, None)
 
     def _fire(self, vhid: int, now: float) -> TimerJudged:
         """Let a virtual host's timer go off, as the recorded one did at ``now``."""
@@ -519,9 +522,7 @@ class Lockstep:
     def _see_advertisement(self, frame: RecordedFrame) -> None:
         packet = frame.packet
         try:
-            covered = b""
-            if self.profile.pseudo_header and packet.family == 6:
-                covered = pseudo_header(packet.source, packet.destination)
+            covered = self._covered(packet)
             advertisement = decode(packet.payload, pseudo_header=covered)
         except DecodeError as error:
             self._disagree(
@@ -552,6 +553,12 @@ class Lockstep:
             self._compare_bytes(frame, expected, advertisement.counter, recorded)
             self._judge(expected, frame.t, recorded)
 
+    def _covered(self, sent: Packet | SendAdvertisement) -> bytes:
+        """What the checksum of an advertisement covers besides."""
+        if self.profile.pseudo_header and sent.family == 6:
+            return pseudo_header(sent.source, sent.destination)
+        return b""
+
     def _hear_before(self, counter: int, now: float) -> None:
         """Take up the frame that waits, and those before it, whose counter is the one before."""
         learnt = ((counter - 1) % (1 << 64)).to_bytes(8, "big")
@@ -570,11 +577,8 @@ class Lockstep:
         authenticator = expected.config.authenticator(self.profile)
         signed = authenticator.sign(action.advertisement._replace(counter=counter))
         packet = frame.packet
-        covered = b""
-        if self.profile.pseudo_header and action.family == 6:
-            covered = pseudo_header(action.source, action.destination)
         built = build(
-            encode(signed, pseudo_header=covered),
+            encode(signed, pseudo_header=self._covered(action)),
             source=action.source,
             destination=action.destination,
             source_mac=action.source_mac,
@@ -641,8 +645,7 @@ class Lockstep:
     def _hear(self, frame: RecordedFrame, now: float) -> None:
         self._fire_crossed(frame)
         packet, ethernet = frame.packet, frame.ethernet
-        reachable = self.up and self.link
-        if self.node is None or not reachable or not self._on_this_side():
+        if self.node is None or not self.up or not self._on_this_side():
             return
         if self.process and frame.t < self.listens_from:
             return

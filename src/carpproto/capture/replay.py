@@ -55,16 +55,14 @@ def replay(recording: Recording, *, tolerance: Tolerance | None = None) -> Repor
     Raises `OSError` or `DecodeError` when its capture cannot be read, `ConfigError` when it
     cannot be set up.
     """
-    for node in recording.nodes.values():
-        profile_of(recording, node)
+    profiles = {node.name: profile_of(recording, node) for node in recording.nodes.values()}
     allowed = tolerance or TOLERANCES[recording.profile]
     near = tuple(recording.frames())
     far = tuple(recording.frames(far=True)) if recording.pcap_far else near
     runs: list[Lockstep] = []
     for node in recording.nodes.values():
         frames = far if node.name in recording.far_nodes else near
-        profile = profile_of(recording, node)
-        runs.append(Lockstep(recording, node, frames, profile, allowed).run())
+        runs.append(Lockstep(recording, node, frames, profiles[node.name], allowed).run())
     return Report(
         recording=recording,
         tolerance=allowed,
