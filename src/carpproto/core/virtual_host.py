@@ -81,6 +81,10 @@ Counter = int | Callable[[], int]
 """Where counters begin, or what yields 64-bit ones."""
 
 
+# Looked up here: an attribute of an Enum takes longer to find than most of what is done with it.
+_BACKUP, _MASTER = State.BACKUP, State.MASTER
+
+
 class Trigger(Enum):
     """What can change a virtual host's state."""
 
@@ -149,6 +153,8 @@ class VirtualHost:
         "_allow",
         "_announce_in",
         "_authenticator",
+        "_counter_constant",
+        "_demote_decides",
         "_down_at",
         "_down_length",
         "_drawn",
@@ -208,6 +214,8 @@ class VirtualHost:
         self.demotion = 0
         self.dead_ratio = profile.dead_ratio
         self._authenticator = config.authenticator(profile)
+        self._counter_constant = profile.counter_constant
+        self._demote_decides = profile.demote_decides
         self._own_addresses = parse_host_addresses(addresses)
         self._next_counter, self._learnt = _first_counter(counter, profile)
         self._preempt = False
@@ -246,10 +254,11 @@ class VirtualHost:
         advertisement of another vhid is refused; the interface is not looked at, a node has
         done that. Raises `ConfigError` for the caller's mistakes.
         """
-        handler = self._HANDLERS.get(type(event))
-        if handler is None:
+        try:
+            handler = self._HANDLERS[type(event)]
+        except KeyError:
             if not isinstance(event, get_args(Event)):
-                raise ConfigError(f"{event!r} is no event; see carpproto.core.events")
+                raise ConfigError(f"{event!r} is no event; see carpproto.core.events") from None
             return ()
         if type(now) is float and self._now < now < LATEST:
             self._now = now
@@ -257,55 +266,50 @@ class VirtualHost:
             self._now = later(self._now, now)
         actions: list[Action] = []
         handler(self, event, actions)
-        return tuple(actions)
+        return tuple(actions) if actions else ()
 
     # -- what an event means -----------------------------------------------------------------
 
     def _on_advertisement(self, event: AdvertisementReceived, actions: list[Action]) -> None:
-        heard = event.advertisement
+        # What happens most often, in one method and without names that take long to look up.
+        family, heard = event[1], event[3]
         check_advertisement(heard)
         config = self.config
-        if heard.vhid != config.vhid or event.family not in config.families:
+        if heard[0] != config.vhid or family not in config.families:
             actions.append(self._drop(Reason.BADVHID, event))
             return
         if not self._authenticator.verify(heard):
             actions.append(self._drop(Reason.BADAUTH, event))
             return
-        if self.profile.counter_constant:
-            if heard.counter == self._learnt:
-                actions.append(self._drop(Reason.LOOP, event))
-                return
-        else:
-            self._learnt = heard.counter
+        if not self._counter_constant:
+            self._learnt = heard[4]
+        elif heard[4] == self._learnt:
+            actions.append(self._drop(Reason.LOOP, event))
+            return
         if self._hold_until is not None or not self._link:
             return
-        if self.state is State.BACKUP:
-            self._hear_as_backup(event, heard, actions)
-        elif self.state is State.MASTER:
-            self._hear_as_master(event, heard, actions)
-
-    def _hear_as_backup(
-        self, event: AdvertisementReceived, heard: Advertisement, actions: list[Action]
-    ) -> None:
-        theirs = heard.advbase * TICKS + heard.advskew
-        own = self.own_interval
-        if self.profile.demote_decides and heard.demote > self.demote:
-            self._pull(Trigger.DEMOTED, actions, own=own, theirs=theirs, heard=event)
-            return
-        if self._preempt and own < theirs:
-            if not (self.profile.demote_decides and heard.demote < self.demote):
+        theirs = heard[1] * TICKS + heard[2]
+        if self.state is _MASTER:
+            self._hear_as_master(event, theirs, actions)
+        elif self.state is _BACKUP:
+            own = self.own_interval
+            # How much more demoted they are, where that comes before the intervals.
+            gap = heard[3] - self.demote if self._demote_decides else 0
+            if gap > 0:
+                self._pull(Trigger.DEMOTED, actions, own=own, theirs=theirs, heard=event)
+            elif self._preempt and own < theirs and not gap:
                 self._pull(Trigger.SLOWER, actions, own=own, theirs=theirs, heard=event)
-                return
-        if theirs > self._patience:
-            self._pull(Trigger.SILENT, actions, own=self._patience, theirs=theirs, heard=event)
-        else:
-            self._await_master(event.family)
+            elif theirs > self._patience:
+                own = self._patience
+                self._pull(Trigger.SILENT, actions, own=own, theirs=theirs, heard=event)
+            else:
+                length = self._down_length[family] = self.master_down_interval
+                self._down_at[family] = self._now + length / TICKS
 
     def _hear_as_master(
-        self, event: AdvertisementReceived, heard: Advertisement, actions: list[Action]
+        self, event: AdvertisementReceived, theirs: int, actions: list[Action]
     ) -> None:
-        theirs = heard.advbase * TICKS + heard.advskew
-        own = self.own_interval
+        heard, own = event.advertisement, self.own_interval
         if self.profile.demote_decides and heard.demote < self.demote:
             trigger = Trigger.UNDEMOTED
         elif theirs < own or (theirs == own and self._loses_tie(event, heard)):
@@ -727,13 +731,11 @@ def check_advertisement(heard: object) -> None:
     if type(heard) is not Advertisement:
         raise ConfigError(f"{heard!r} is no Advertisement; decode() makes one")
     try:
-        fits = 0 <= (heard[0] | heard[1] | heard[2] | heard[3]) <= 0xFF
+        if 0 <= heard[0] | heard[1] | heard[2] | heard[3] <= 0xFF:
+            return
     except TypeError:
-        fits = False
-    if not fits:
-        raise ConfigError(
-            f"{heard!r} does not fit; vhid, advbase, advskew and demote are 0 to 255"
-        )
+        pass
+    raise ConfigError(f"{heard!r} does not fit; vhid, advbase, advskew and demote are 0 to 255")
 
 
 LATEST = float(1 << 44)
