@@ -25,6 +25,7 @@ CORE = (
     "actions",
     "virtual_host",
     "node",
+    "replay_guard",
 )
 # Which wings a wing may import from.
 WINGS = {

@@ -54,6 +54,7 @@ from carpproto.core.profile import (
     SourceMac,
     Tie,
 )
+from carpproto.core.replay_guard import Doubt, ReplayGuard, Suspicion
 from carpproto.core.virtual_host import VirtualHost
 
 __all__ = [
@@ -80,6 +81,7 @@ __all__ = [
     "DemotionAdjusted",
     "DemotionChanged",
     "DemotionStyle",
+    "Doubt",
     "Ethernet",
     "Event",
     "Identification",
@@ -91,6 +93,7 @@ __all__ = [
     "Profile",
     "Reason",
     "Reconfigured",
+    "ReplayGuard",
     "SendAdvertisement",
     "SendFailed",
     "SendSucceeded",
@@ -100,6 +103,7 @@ __all__ = [
     "State",
     "StateChanged",
     "StateRequested",
+    "Suspicion",
     "Tie",
     "TimerExpired",
     "VirtualHost",
