@@ -1,4 +1,4 @@
-"""The speed of the codec, the HMAC and the reader, as ratios within one run.
+"""The speed of the codec, the HMAC, the machine and the reader, as ratios within one run.
 
 ``python benchmarks/run.py`` measures and prints; with ``--check`` the exit status is 1 when a
 ratio is beyond its bound. pyperf's options apply (``--fast``, ``--rigorous``, ``-o FILE``).
@@ -18,11 +18,26 @@ from hashlib import sha1
 from hmac import compare_digest
 from pathlib import Path
 from struct import Struct
+from time import perf_counter
 
 import pyperf
 
-from carpproto import Authenticator, decode, peel_payload
+from carpproto import (
+    Advertisement,
+    AdvertisementReceived,
+    Authenticator,
+    DatagramReceived,
+    Event,
+    InterfaceChanged,
+    Node,
+    State,
+    VirtualHost,
+    VirtualHostConfig,
+    decode,
+    peel_payload,
+)
 from carpproto.capture.reader import open_capture
+from carpproto.core.addresses import parse_address
 
 RECORDINGS = Path(__file__).resolve().parent.parent / "tests" / "recordings" / "freebsd"
 KEY = b"randompass".ljust(64, b"\0")
@@ -56,6 +71,14 @@ def main() -> int:
 
     assert Ether(frame).haslayer(scapy.layers.inet.IP)
     file = one_file(frame, 1000)
+    advertisement = decode(payload)
+    backup, many = make_node(1), make_node(255)
+    host = backup.virtual_host("em0", 1)
+    heard = AdvertisementReceived("em0", 4, parse_address("192.168.1.157"), advertisement)
+    datagram = DatagramReceived("em0", heard.source, parse_address("224.0.0.18"), 255, payload)
+    assert host.handle(heard, 1.0) == backup.handle(datagram, 2.0) == many.handle(datagram, 2.0)
+    assert host.state is State.BACKUP
+    assert host.deadline == 5.0
     measured = {
         "floor": runner.bench_func("floor", make_floor(), payload),
         "payload": runner.bench_func("decode and verify", decode_and_verify, payload),
@@ -64,6 +87,10 @@ def main() -> int:
         "scapy": runner.bench_func("scapy Ether", Ether, frame),
         "read": runner.bench_func("read 1000 records", partial(read, open_capture), file),
         "dpkt read": runner.bench_func("dpkt 1000 records", partial(read, Reader), file),
+        "verify": runner.bench_time_func("verify", verify, authenticator, advertisement),
+        "host": runner.bench_time_func("VirtualHost.handle", handle, host, heard),
+        "node": runner.bench_time_func("Node.handle, 1 vhid", handle, backup, datagram),
+        "node 255": runner.bench_time_func("Node.handle, 255 vhids", handle, many, datagram),
         "start": runner.bench_command("python starts", [sys.executable, "-c", "pass"]),
         "import": runner.bench_command(
             "python imports carpproto", [sys.executable, "-c", "import carpproto"]
@@ -78,6 +105,8 @@ def main() -> int:
         ("dpkt's Ethernet / frame to verified", best["dpkt"] / best["frame"], ">=", 3),
         ("scapy's Ether / frame to verified", best["scapy"] / best["frame"], ">=", 30),
         ("dpkt's Reader / reading a pcap", best["dpkt read"] / best["read"], ">=", 1.5),
+        ("VirtualHost.handle / Authenticator.verify", best["host"] / best["verify"], "<=", 2),
+        ("Node.handle, 255 vhids / 1 vhid", best["node 255"] / best["node"], "<=", 1.1),
         ("import carpproto, ms", (best["import"] - best["start"]) * 1000, "<=", 30),
     ]
     missed = False
@@ -86,6 +115,37 @@ def main() -> int:
         missed = missed or not good
         print(f"{name}: {value:.2f} (bound {relation} {bound}){'' if good else ' MISSED'}")
     return int(missed and arguments.check)
+
+
+def make_node(vhids: int) -> Node:
+    """A node that is BACKUP of vhids 1 and up; the first recorded advertisement is of vhid 1."""
+    node = Node()
+    node.add_interface("em0", mac="52:54:00:00:00:01", addresses=["192.168.1.158"])
+    for vhid in range(1, vhids + 1):
+        address = "192.168.1.50" if vhid == 1 else f"192.168.2.{vhid}"
+        config = VirtualHostConfig(vhid=vhid, passphrase="randompass", addresses=[address])
+        node.add_virtual_host("em0", config)
+    node.handle(InterfaceChanged("em0", True), 0.0)
+    return node
+
+
+def verify(loops: int, authenticator: Authenticator, advertisement: Advertisement) -> float:
+    """Seconds that it takes to verify an advertisement so many times."""
+    check = authenticator.verify
+    start = perf_counter()
+    for _ in range(loops):
+        check(advertisement)
+    return perf_counter() - start
+
+
+def handle(loops: int, machine: VirtualHost | Node, event: Event) -> float:
+    """Seconds that it takes to handle an advertisement so many times, the time going on."""
+    handle = machine.handle
+    now = start = perf_counter()
+    for _ in range(loops):
+        now += 1e-6  # less than it takes
+        handle(event, now)
+    return perf_counter() - start
 
 
 def first_advertisement() -> bytes:

@@ -72,117 +72,150 @@ class Profile(NamedTuple):
     (freebsd/rawkey20)."""
 
     passphrase_too_long_refused: bool = False
-    """Whether a longer passphrase is an error. UCarp: yes; the BSDs cut it."""
+    """Whether a longer passphrase is an error. UCarp: yes (``src/ucarp.c``, ``main``); the BSDs
+    cut it (``ifcarp.c`` and ``ifconfig.c``, ``setcarp_passwd``)."""
 
     passphrase_loses_last: bool = False
-    """Whether the last character never reaches the key. NetBSD's ifconfig
-    (``sbin/ifconfig/carp.c``; recording netbsd/pass-netbsd-ifconfig-quirk)."""
+    """Whether the last character never reaches the key. NetBSD: yes (``sbin/ifconfig/carp.c``,
+    ``setcarp_passwd``; recording netbsd/pass-netbsd-ifconfig-quirk); the others: no."""
 
     passphrase_hex: bool = False
-    """Whether ``0x...`` is read as hexadecimal. NetBSD's ifconfig."""
+    """Whether ``0x...`` is read as hexadecimal. NetBSD: yes (``sbin/ifconfig``, where it reads
+    a passphrase as it reads a network key); the others: no."""
 
     link_local_hashed: bool = True
-    """Whether link-local virtual addresses are in the message that is sent. OpenBSD: no."""
+    """Whether link-local virtual addresses are in the message that is sent. OpenBSD: no (HMAC
+    without them, ``carp_hmac_prepare``); FreeBSD and NetBSD: yes (freebsd/dual,
+    netbsd/dual-stack-linklocal-stock), and UCarp's fork 1.6.0."""
 
     link_local_either: bool = False
-    """Whether a message with and one without them are both accepted. OpenBSD: yes."""
+    """Whether a message with and one without them are both accepted. OpenBSD: yes
+    (``carp_hmac_verify``); the others: only with them."""
 
     counter_constant: bool = False
     """Whether every advertisement carries the same counter, and one that carries the own is
-    dropped as an echo. OpenBSD: yes. The others learn the counter that they hear."""
+    dropped as an echo. OpenBSD: yes (``carp_proto_input_c``). The others learn the counter that
+    they hear and count on (``carp_prepare_ad``, ``carp_input_c``; freebsd/failover-preempt1,
+    ucarp/inject-replay)."""
 
     # -- ranges -----------------------------------------------------------------------------
 
     advbase_minimum: int = 1
-    """FreeBSD 1; the others 0 (ioctl handlers; ``ucarp.c``)."""
+    """The least advbase, in seconds. FreeBSD 1; the others 0 (``carp_ioctl``;
+    ``src/ucarp.c``; ucarp/advbase0)."""
 
     advbase_maximum: int = 255
-    """OpenBSD 254; the others 255."""
+    """The largest advbase, in seconds. OpenBSD 254; the others 255 (``carp_ioctl``;
+    freebsd/advbase255, ucarp/base255-skew255)."""
 
     advskew_maximum: int = 254
-    """The kernels 254, UCarp 255."""
+    """The largest advskew, in 1/256 s. The kernels 254 (``carp_ioctl``), UCarp 255
+    (ucarp/high-skew)."""
 
     zero_interval: bool = False
-    """Whether advbase 0 with advskew 0 is taken, as 1/256 s. OpenBSD: yes."""
+    """Whether advbase 0 with advskew 0 is taken, as 1/256 s. OpenBSD: yes (``carp_setrun``);
+    the others refuse it."""
 
     single_address: bool = False
-    """Whether a group has one virtual address only. UCarp: yes."""
+    """Whether a group has one virtual address only. UCarp: yes (its option ``--addr``); the
+    kernels hash all that the vhid has (freebsd/multi-v4-longpass)."""
 
     # -- what is received -------------------------------------------------------------------
 
     checks: tuple[Reason, ...] = _FREEBSD_CHECKS
-    """The order of the checks before the HMAC: of several faults the first one counts
-    (``carp_input``, ``carp6_input``, ``carp_input_c``; freebsd/injected)."""
+    """The order of the checks before the HMAC: of several faults the first one counts.
+    FreeBSD and OpenBSD: ``carp_input``, ``carp6_input``, ``carp_input_c`` (freebsd/injected);
+    NetBSD looks at the destination first (``carp_proto_input``); UCarp has its own order
+    (``packethandler``; ucarp/inject-malformed)."""
 
     multicast_required: bool = False
-    """Whether a unicast destination is refused (badif). NetBSD: yes."""
+    """Whether a unicast destination is refused (badif). NetBSD: yes (``carp_proto_input``);
+    FreeBSD and OpenBSD: no (freebsd/injected). For UCarp see ``group_checked``."""
 
     init_refuses: bool = False
-    """Whether a virtual host in INIT counts as unknown (badvhid). NetBSD: yes."""
+    """Whether a virtual host in INIT counts as unknown (badvhid). NetBSD: yes, as its carp
+    interface is not running then (``carp_proto_input_c``); the others: no."""
 
     own_source_ignored: bool = False
-    """Whether a packet from the own address is passed over as an echo. UCarp: yes; a BSD
-    takes it (freebsd/injected)."""
+    """Whether a packet from the own address is passed over as an echo. UCarp: yes
+    (``packethandler``); a BSD takes it (freebsd/injected)."""
 
     group_checked: bool = False
     """Whether a packet to anything but the own group is refused (badif). UCarp: yes
-    (ucarp/inject-malformed)."""
+    (``packethandler``; ucarp/inject-malformed); the kernels: no."""
 
     unicast_skips_ttl: bool = False
-    """Whether the TTL of a unicast peer may be any. FreeBSD 14: yes."""
+    """Whether the TTL of a unicast peer may be any. FreeBSD 14: yes (``carp_input``); all
+    others want 255 of everybody (freebsd/injected)."""
 
     # -- time -------------------------------------------------------------------------------
 
     dead_ratio: int = 3
-    """Intervals of silence after which a master is dead. UCarp can set it (``-r``)."""
+    """Intervals of silence after which a master is dead. 3 everywhere (``carp_setrun``); UCarp
+    can set it (``-r``)."""
 
     master_down_multiplies_advskew: bool = False
-    """Whether master-down is dead_ratio times the whole interval. OpenBSD of 2025: yes; the
-    others multiply advbase only and add the own, never demoted, advskew once."""
+    """Whether master-down is dead_ratio times the whole interval. OpenBSD of 2025: yes; that
+    of 2015 and the others multiply advbase only and add the own, never demoted, advskew once
+    (``carp_setrun``; freebsd/failover-preempt0, ucarp/failover-times)."""
 
     # -- elections --------------------------------------------------------------------------
 
     tie: Tie = Tie.RECEIVER_YIELDS
-    """Equal intervals: see `Tie`. (freebsd/equal-start, ucarp/tiebreak-octets)"""
+    """Who stays MASTER on equal intervals, see `Tie`. FreeBSD and NetBSD: the receiver yields
+    (``carp_input_c``; freebsd/equal-start, netbsd/split-brain-equal); OpenBSD: the less demoted
+    stays (``carp_proto_input_c``); UCarp: the lower source address (``packethandler``;
+    ucarp/tiebreak-octets), in the byte order of its machine."""
 
     demote_decides: bool = False
-    """Whether the demote byte comes before the intervals in an election. OpenBSD: yes."""
+    """Whether the demote byte comes before the intervals in an election. OpenBSD: yes
+    (``carp_proto_input_c``); the others do not look at it (freebsd/injected)."""
 
     farewell: bool = False
-    """Whether a MASTER that yields to an advertisement sends one more first. UCarp: yes; not
-    when it was asked to step down (ucarp/sigusr2-equal)."""
+    """Whether a MASTER that yields to an advertisement sends one more first. UCarp: yes
+    (``packethandler``; ucarp/inject-latency); not when it was asked to step down
+    (ucarp/sigusr2-equal). The kernels: no."""
 
     # -- demotion ---------------------------------------------------------------------------
 
     demotion: DemotionStyle = DemotionStyle.ADDED
-    """What demotion does: FreeBSD adds it, NetBSD and UCarp raise to 240, OpenBSD carries."""
+    """What demotion does. FreeBSD adds it (``DEMOTE_ADVSKEW``; freebsd/demotion-preempt1),
+    NetBSD and UCarp raise to 240 (``carp_suppress_preempt``, netbsd/demotion-skew240;
+    ucarp/send-errors-tc), OpenBSD carries it in byte 4 (``carp_send_ad``)."""
 
     demotion_floor: bool = True
-    """Whether a negative sum stops at advskew 0. FreeBSD 14: yes; without it, before
-    PR 259528, a negative demotion could make two masters."""
+    """Whether a negative sum stops at advskew 0. FreeBSD 14: yes (``DEMOTE_ADVSKEW``); without
+    it, before PR 259528, a negative demotion could make two masters. Matters to FreeBSD only."""
 
     demote_raises_advskew: bool = False
-    """Whether advskew is 240 too while the demote byte is not 0. OpenBSD's older releases."""
+    """Whether advskew is 240 too while the demote byte is not 0. OpenBSD's older releases: yes
+    (``carp_send_ad`` of 2015); nobody else has both."""
 
     ifdown_demotion_factor: int = 240
-    """Added once for each virtual host whose interface is down (``carp_sc_state``)."""
+    """Added once for each virtual host whose interface is down. FreeBSD 240
+    (``carp_sc_state``; freebsd/if-down), NetBSD 240 in effect, OpenBSD 1 (``carp_carpdev_state``),
+    UCarp 0: it has one interface."""
 
     senderr_demotion_factor: int = 240
-    """Added when 3 advertisements of a virtual host in a row could not be sent."""
+    """Added when 3 advertisements of a virtual host in a row could not be sent. FreeBSD 240
+    (``carp_send_ad_error``), NetBSD and UCarp 240 in effect (``carp_send_ad``;
+    ucarp/send-errors-tc), OpenBSD 1."""
 
     send_error_forgotten: bool = False
     """FreeBSD 12.1's flaw in ``carp_send_ad_error``: the first success clears the count of
-    errors, so that demotion stays for ever. Off: three successes take it back."""
+    errors, so that demotion stays for ever. Off, as in the others: three successes take it back
+    (ucarp/send-errors-tc)."""
 
     demotion_end_advertised: bool = True
-    """Whether masters advertise at once when demotion ends, not only when it begins.
-    FreeBSD: at every change; NetBSD and UCarp: when it begins."""
+    """Whether masters advertise at once when demotion ends, not only when it begins. FreeBSD
+    and OpenBSD: at every change (``carp_demote_adj``; freebsd/demotion-preempt1); NetBSD and
+    UCarp: when it begins (netbsd/demotion-skew240)."""
 
     # -- what an operator changes -----------------------------------------------------------
 
     allow_stops: bool = True
-    """Whether allow 0 takes virtual hosts to INIT. FreeBSD 12: yes; FreeBSD 10 and NetBSD
-    drop what they receive and go on sending."""
+    """Whether allow 0 takes virtual hosts to INIT. FreeBSD 12: yes (``carp_allow_sysctl``);
+    FreeBSD 10 and NetBSD drop what they receive and go on sending (``carp_input``)."""
 
     address_removed_restarts: bool = True
     """Whether removing one of several virtual addresses goes through INIT. FreeBSD: yes
@@ -190,16 +223,17 @@ class Profile(NamedTuple):
 
     reconfigured_restarts: bool = False
     """Whether a new advbase, advskew or key goes through INIT, and any request for a state
-    too. NetBSD: yes (any ioctl on the interface)."""
+    too. NetBSD: yes (any ``carp_ioctl``); FreeBSD: no (freebsd/advbase255)."""
 
     carrier_loss_waits: bool = False
-    """Whether lost carrier means BACKUP without timers instead of INIT. UCarp: yes."""
+    """Whether lost carrier means BACKUP without timers instead of INIT. UCarp: yes (``docarp``;
+    ucarp/carrier-loss); the kernels: INIT (freebsd/carrier-loss)."""
 
     # -- what is sent -----------------------------------------------------------------------
 
     bows_out: bool = False
     """Whether a MASTER that is taken down says so with advbase 255, advskew 255. NetBSD and
-    OpenBSD: yes (netbsd/graceful-down-bow-out)."""
+    OpenBSD: yes (``carp_send_ad``; netbsd/graceful-down-bow-out); FreeBSD and UCarp: no."""
 
     source_mac: tuple[SourceMac, SourceMac] = (SourceMac.VIRTUAL, SourceMac.VIRTUAL)
     """The Ethernet source of IPv4 and of IPv6 advertisements to a group: see `SourceMac`.
@@ -211,25 +245,31 @@ class Profile(NamedTuple):
     (0xe0, freebsd/dscp); FreeBSD 10, NetBSD, OpenBSD and UCarp: 0x10 and 0."""
 
     identification: Identification = Identification.ZERO
-    """The IPv4 id: FreeBSD 12 and NetBSD 0, FreeBSD 10 counts, OpenBSD and UCarp random."""
+    """The IPv4 id. FreeBSD 12 and NetBSD 0, FreeBSD 10 counts (freebsd/single-v4,
+    freebsd/single-v4-10-4), OpenBSD and UCarp random (``carp_send_ad``, ``src/carp.c``)."""
 
     pseudo_header: bool = False
     """Whether the checksum of IPv6 advertisements covers the pseudo-header, sent and
-    received. NetBSD since 1.120: yes."""
+    received. NetBSD since 1.120: yes (``carp_send_ad``; netbsd/dual-stack-bp1120); the others:
+    no (freebsd/v6only, netbsd/ipv6-only-v6out)."""
 
     announces_first: bool = False
-    """Whether a new MASTER announces its addresses before it advertises. UCarp: yes."""
+    """Whether a new MASTER announces its addresses before it advertises. UCarp: yes
+    (``carp_set_state``; ucarp/single-master); the kernels advertise first (freebsd/single-v4)."""
 
     announces_again: int | None = None
-    """With which advertisement a new MASTER announces once more. OpenBSD and UCarp: 3."""
+    """With which advertisement a new MASTER announces once more. OpenBSD and UCarp: 3
+    (``carp_send_ad``; ucarp/single-master); FreeBSD and NetBSD never do (freebsd/single-v4)."""
 
     announces_to_slower: bool = False
     """Whether a MASTER that hears one to which it does not yield announces, now and two
-    advertisements later. UCarp: yes (ucarp/inject-master-worse-equal)."""
+    advertisements later. UCarp: yes (``packethandler``; ucarp/inject-master-worse-equal); the
+    kernels: no."""
 
     real_mac_answers: bool = False
     """Whether virtual addresses are announced and answered for with the interface's own MAC.
-    UCarp: yes, as an up script puts them on the interface; the kernels use the virtual MAC."""
+    UCarp: yes, as an up script puts them on the interface (``src/garp.c``;
+    ucarp/single-master); the kernels use the virtual MAC (freebsd/arp-nd-icmp-to-vip)."""
 
     # -- what is logged ---------------------------------------------------------------------
 
