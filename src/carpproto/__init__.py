@@ -51,6 +51,7 @@ from carpproto.core.profile import (
     DemotionStyle,
     Identification,
     Profile,
+    Reaction,
     SourceMac,
     Tie,
 )
@@ -91,6 +92,7 @@ __all__ = [
     "Packet",
     "PacketDropped",
     "Profile",
+    "Reaction",
     "Reason",
     "Reconfigured",
     "ReplayGuard",

@@ -23,6 +23,7 @@ from carpproto.core.profile import (
     DemotionStyle,
     Identification,
     Profile,
+    Reaction,
     SourceMac,
     Tie,
     check_profile,
@@ -185,9 +186,8 @@ def test_master_down() -> None:
 
 
 def test_elections() -> None:
-    yields = {profile.name for profile in FREEBSDS} | NETBSDS
+    yields = {profile.name for profile in FREEBSDS} | NETBSDS | {"OpenBSD"}
     assert those_with("tie", Tie.RECEIVER_YIELDS) == yields
-    assert those_with("tie", Tie.LESS_DEMOTED_STAYS) == {"OpenBSD"}
     assert those_with("tie", Tie.SOURCE_LITTLE_ENDIAN) == {"UCarp"}
     assert those_with("tie", Tie.SOURCE_NUMERIC) == set()
     assert those_with("demote_decides", True) == {"OpenBSD"}
@@ -203,7 +203,7 @@ def test_demotion() -> None:
     assert those_with("demotion", DemotionStyle.CARRIED) == {"OpenBSD"}
     assert those_with("demotion_floor", False) == {"FreeBSD 10", "FreeBSD 12.1"}
     assert those_with("send_error_forgotten", True) == {"FreeBSD 10", "FreeBSD 12.1"}
-    assert those_with("demotion_end_advertised", False) == NETBSDS | {"UCarp"}
+    assert those_with("demotion_end_advertised", False) == NETBSDS | {"OpenBSD", "UCarp"}
     assert those_with("ifdown_demotion_factor", 0) == {"UCarp"}
     assert those_with("ifdown_demotion_factor", 1) == {"OpenBSD"}
     assert those_with("senderr_demotion_factor", 1) == {"OpenBSD"}
@@ -214,9 +214,12 @@ def test_demotion() -> None:
 
 
 def test_changes_by_the_operator() -> None:
-    assert those_with("allow_stops", False) == NETBSDS | {"FreeBSD 10"}
-    assert those_with("address_removed_restarts", False) == NETBSDS
-    assert those_with("reconfigured_restarts", True) == NETBSDS
+    assert those_with("allow_stops", False) == NETBSDS | {"FreeBSD 10", "OpenBSD"}
+    assert those_with("address_removed", Reaction.KEPT) == NETBSDS
+    assert those_with("address_removed", Reaction.REARMED) == {"OpenBSD"}
+    assert those_with("reconfigured", Reaction.RESTARTED) == NETBSDS
+    assert those_with("reconfigured", Reaction.REARMED) == {"OpenBSD"}
+    assert those_with("zero_advbase_waits", True) == {"OpenBSD"}
     assert those_with("carrier_loss_waits", True) == {"UCarp"}
     assert those_with("bows_out", True) == NETBSDS | {"OpenBSD"}
 
@@ -237,6 +240,7 @@ def test_around_an_advertisement() -> None:
 def test_announcements() -> None:
     assert those_with("announces_first", True) == {"UCarp"}
     assert those_with("announces_again", 3) == {"OpenBSD", "UCarp"}
+    assert those_with("announces_again_ipv6", False) == {"OpenBSD"}
     assert those_with("announces_to_slower", True) == {"UCarp"}
     assert those_with("real_mac_answers", True) == {"UCarp"}
 
@@ -330,9 +334,14 @@ def test_ucarp_logs_in_words_of_its_own() -> None:
     assert UCARP.unlogged == {Reason.HARDWARE_DOWN, Reason.HARDWARE_UP, Reason.SHUTDOWN}
 
 
+def test_openbsd_logs_no_reasons() -> None:
+    assert dict(OPENBSD.words) == dict.fromkeys(Reason)
+    assert OPENBSD.unlogged == frozenset()
+
+
 def test_all_others_log_as_freebsd_12_does() -> None:
     for profile in PROFILES:
-        if profile not in (FREEBSD_10, UCARP):
+        if profile not in (FREEBSD_10, OPENBSD, UCARP):
             assert profile.words == ()
             assert profile.unlogged == frozenset()
 

@@ -58,16 +58,19 @@ from carpproto.core.profile import (
     OPENBSD,
     UCARP,
     Profile,
+    Reaction,
     Tie,
 )
 from carpproto.core.virtual_host import (
     LATEST,
+    ONLY_WHERE,
     TRANSITIONS,
     Trigger,
     VirtualHost,
     check_advertisement,
     check_setting,
     later,
+    transitions,
 )
 
 INIT, BACKUP, MASTER = State.INIT, State.BACKUP, State.MASTER
@@ -83,8 +86,9 @@ UP, DOWN = InterfaceChanged("em0", True), InterfaceChanged("em0", False)
 CARRIER, NO_CARRIER = LinkChanged("em0", True), LinkChanged("em0", False)
 PREEMPT = SettingChanged("preempt", 1)
 
+FREEBSDS = [FREEBSD, FREEBSD_10, FREEBSD_12, FREEBSD_14]
 NETBSDS = [NETBSD, NETBSD_1120]
-PROFILES = [FREEBSD, FREEBSD_10, FREEBSD_12, FREEBSD_14, *NETBSDS, OPENBSD, UCARP]
+PROFILES = [*FREEBSDS, *NETBSDS, OPENBSD, UCARP]
 KERNELS = [profile for profile in PROFILES if profile is not UCARP]
 
 
@@ -294,11 +298,11 @@ def test_ucarp_multiplies_advbase_by_dead_ratio(ratio: int, deadline: float) -> 
 
 def test_openbsd_takes_no_interval_as_a_256th_of_a_second() -> None:
     host = a_backup(OPENBSD, advbase=0, advskew=0)
-    assert host.deadline == 1 / 256
-    fire(host)
-    assert host.deadline == 2 / 256
-    fire(host)
     assert host.deadline == 3 / 256
+    fire(host)
+    assert host.deadline == 4 / 256
+    fire(host)
+    assert host.deadline == 5 / 256
 
 
 @each([*NETBSDS, OPENBSD, UCARP])
@@ -622,15 +626,21 @@ def test_of_two_equal_masters_the_one_that_hears_the_other_yields(
     )
 
 
-@pytest.mark.parametrize(("theirs", "yields"), [(0, True), (1, True), (2, False)])
-def test_an_equal_openbsd_master_yields_unless_the_other_is_more_demoted(
-    theirs: int, yields: bool
+@pytest.mark.parametrize("advskew", [0, 10])
+@pytest.mark.parametrize(
+    ("demote", "reason"),
+    [(0, Reason.LESS_DEMOTED), (1, Reason.MORE_FREQUENT), (2, None)],
+)
+def test_an_openbsd_master_yields_to_no_more_demoted_one(
+    advskew: int, demote: int, reason: Reason | None
 ) -> None:
-    profile = OPENBSD.replace(demote_decides=False)
-    host = a_master(profile)
+    host = a_master(OPENBSD, advskew=10)
     host.handle(DemotionAdjusted(1), 3.0)
-    expected = (changed(MASTER, BACKUP, Reason.MORE_FREQUENT, 256, 256, 4, PEERS[4]),)
-    assert host.handle(heard(host, demote=theirs), 3.5) == (expected if yields else ())
+    actions = host.handle(heard(host, 1, advskew, demote=demote), 3.5)
+    if reason is None:
+        assert actions == ()
+    else:
+        assert actions == (changed(MASTER, BACKUP, reason, 266, 256 + advskew, 4, PEERS[4]),)
 
 
 @pytest.mark.parametrize(
@@ -815,7 +825,7 @@ def test_ucarp_ends_when_its_interface_goes_down() -> None:
     assert host.handle(CARRIER, 3.5) == (READY,)
 
 
-@each([FREEBSD, FREEBSD_12, FREEBSD_14, OPENBSD, UCARP])
+@each([FREEBSD, FREEBSD_12, FREEBSD_14, UCARP])
 @pytest.mark.parametrize("state", [BACKUP, MASTER])
 def test_allow_0_stops_a_host(profile: Profile, state: State) -> None:
     host = in_state(state, profile)
@@ -827,16 +837,15 @@ def test_allow_0_stops_a_host(profile: Profile, state: State) -> None:
     assert host.handle(permit, 4.0) == (READY,)
 
 
-@each([FREEBSD_10, NETBSD])
+@each([FREEBSD_10, NETBSD, OPENBSD])
 @pytest.mark.parametrize("state", [BACKUP, MASTER])
-def test_on_freebsd_10_and_netbsd_allow_0_leaves_a_host_as_it_is(
-    profile: Profile, state: State
-) -> None:
+def test_on_the_others_allow_0_leaves_a_host_as_it_is(profile: Profile, state: State) -> None:
     host = in_state(state, profile)
     deadline = host.deadline
     assert host.handle(SettingChanged("allow", 0), 3.0) == ()
     assert (host.state, host.deadline) == (state, deadline)
-    assert sent(host, counter=int(state is MASTER)) in fire(host)
+    counter = 99 if profile is OPENBSD else int(state is MASTER)
+    assert sent(host, counter=counter) in fire(host)
 
 
 # -- section 4: addresses ---------------------------------------------------------------
@@ -865,13 +874,37 @@ def test_the_first_address_of_a_family_brings_its_timer() -> None:
     assert host.deadline == 5.0
 
 
-@each([FREEBSD, FREEBSD_10, FREEBSD_12, FREEBSD_14, OPENBSD])
+@each([FREEBSD, FREEBSD_10, FREEBSD_12, FREEBSD_14])
 def test_one_of_several_addresses_removed_restarts_as_one_added(profile: Profile) -> None:
     host = a_master(profile, addresses=(VIP, VIP6))
     assert host.handle(AddressRemoved("em0", "2001:db8::50/64", 1), 3.5) == RESTARTED
     assert (host.config.addresses, host.deadline) == ((VIP,), 6.5)
     (_, advertisement, _) = fire(host)
-    assert advertisement == sent(host, counter=99 if profile is OPENBSD else 2)
+    assert advertisement == sent(host, counter=2)
+
+
+def test_openbsd_repeats_arps_only() -> None:
+    host = a_master(OPENBSD, addresses=(VIP, VIP6))
+    assert len(fire(host)) == 2
+    assert fire(host)[2:] == (announced(VIP),)
+    host = a_master(OPENBSD, addresses=(VIP6,))
+    fire(host)
+    assert len(fire(host)) == 1
+
+
+def test_openbsd_starts_the_timers_again_when_one_of_several_addresses_is_removed() -> None:
+    host = a_master(OPENBSD, addresses=(VIP, VIP6), advskew=64)
+    assert host.handle(AddressRemoved("em0", VIP6, 1), 4.0) == ()
+    assert (host.state, host.deadline) == (MASTER, 5.25)
+    assert fire(host) == (sent(host, 1, 64, counter=99),)
+    host = a_backup(OPENBSD, addresses=(VIP, VIP6))
+    host.handle(heard(host, family=4), 1.0)
+    assert host.deadline == 3.0
+    assert host.handle(AddressRemoved("em0", VIP6, 1), 2.0) == ()
+    assert (host.state, host.deadline) == (BACKUP, 5.0)
+    assert host.handle(AddressRemoved("em0", VIP, 1), 2.5) == (
+        changed(BACKUP, INIT, Reason.HARDWARE_UP),
+    )
 
 
 def test_netbsd_does_not_notice_an_address_removed_until_the_next_ioctl() -> None:
@@ -946,7 +979,7 @@ def test_an_own_address_that_became_virtual_is_no_source() -> None:
 # -- section 4: reconfiguration and requests --------------------------------------------
 
 
-@each([profile for profile in PROFILES if profile not in NETBSDS])
+@each([*FREEBSDS, UCARP])
 def test_new_values_leave_state_and_running_timers(profile: Profile) -> None:
     for state in (BACKUP, MASTER):
         host = in_state(state, profile)
@@ -954,6 +987,16 @@ def test_new_values_leave_state_and_running_timers(profile: Profile) -> None:
         assert host.handle(Reconfigured("em0", 1, advbase=2, advskew=100), 3.1) == ()
         assert (host.state, host.deadline) == (state, deadline)
         assert (host.config.advbase, host.config.advskew) == (2, 100)
+
+
+def test_new_values_start_openbsds_timers_again() -> None:
+    for state, deadline in ((BACKUP, 3.5 + 3 * 356 / 256), (MASTER, 3.5 + 356 / 256)):
+        host = in_state(state, OPENBSD)
+        assert host.handle(Reconfigured("em0", 1, advskew=100), 3.5) == ()
+        assert (host.state, host.deadline) == (state, deadline)
+    host = a_host(OPENBSD)
+    assert host.handle(Reconfigured("em0", 1, advskew=100), 3.5) == ()
+    assert (host.state, host.deadline) == (INIT, None)
 
 
 def test_new_values_serve_the_next_comparison_and_the_next_arming() -> None:
@@ -1648,6 +1691,44 @@ def test_every_trigger_leads_somewhere_and_every_state_can_be_left() -> None:
     for state, row in TRANSITIONS.items():
         assert row
         assert all(following is not state for following, _ in row.values())
+
+
+@pytest.mark.parametrize(
+    ("profiles", "lacking"),
+    [
+        (
+            [FREEBSD, FREEBSD_10, FREEBSD_12, FREEBSD_14],
+            {Trigger.CARRIER_LOST, Trigger.DEMOTED, Trigger.UNDEMOTED},
+        ),
+        (NETBSDS, set(ONLY_WHERE)),
+        ([OPENBSD], {Trigger.CARRIER_LOST}),
+        ([UCARP], {Trigger.DEMOTED, Trigger.UNDEMOTED}),
+    ],
+    ids=["FreeBSD", "NetBSD", "OpenBSD", "UCarp"],
+)
+def test_a_system_has_all_transitions_but_those_of_triggers_that_it_lacks(
+    profiles: list[Profile], lacking: set[Trigger]
+) -> None:
+    for profile in profiles:
+        table = transitions(profile)
+        assert list(table) == list(TRANSITIONS)
+        for state, row in TRANSITIONS.items():
+            left = {trigger: row[trigger] for trigger in row if trigger not in lacking}
+            assert list(table[state].items()) == list(left.items())
+
+
+@pytest.mark.parametrize("trigger", ONLY_WHERE)
+def test_a_trigger_that_some_systems_lack_comes_and_goes_with_its_field(trigger: Trigger) -> None:
+    for profile in PROFILES:
+        for on in (True, False):
+            table = transitions(
+                profile.replace(
+                    carrier_loss_waits=on,
+                    demote_decides=on,
+                    reconfigured=Reaction.KEPT if on else Reaction.RESTARTED,
+                )
+            )
+            assert any(trigger in row for row in table.values()) is on
 
 
 # -- totality ---------------------------------------------------------------------------

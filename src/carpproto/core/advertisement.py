@@ -40,6 +40,7 @@ HOP_LIMIT = 255
 
 _LAYOUT = struct.Struct(">BBBBBBHQ20s")
 _unpack = _LAYOUT.unpack_from
+_pack = _LAYOUT.pack
 
 
 class Advertisement(NamedTuple):
@@ -133,15 +134,23 @@ def encode(advertisement: Advertisement, *, pseudo_header: bytes = b"") -> bytes
     A ``checksum`` of None is computed (over ``pseudo_header`` too, where given), any other is
     sent as it is. Raises `ConfigError`, naming the field, when a value does not fit.
     """
-    _check_ranges(advertisement)
     vhid, advbase, advskew, demote, counter, digest, version, kind, authlen, checksum = (
         advertisement
     )
-    first = version << 4 | kind
+    given = 0 if checksum is None else checksum
+    try:
+        first = version << 4 | kind
+        encoded = _pack(first, vhid, advskew, authlen, demote, advbase, given, counter, digest)
+    except (struct.error, TypeError):
+        raise _misfit(advertisement) from None
+    # What struct does not refuse.
+    halves = 0 <= version <= 0xF and 0 <= kind <= 0xF
+    if not (halves and isinstance(digest, bytes) and len(digest) == 20):
+        raise _misfit(advertisement)
     if checksum is None:
-        zeroed = _LAYOUT.pack(first, vhid, advskew, authlen, demote, advbase, 0, counter, digest)
-        checksum = _checksum(pseudo_header + zeroed)
-    return _LAYOUT.pack(first, vhid, advskew, authlen, demote, advbase, checksum, counter, digest)
+        checksum = _checksum(pseudo_header + encoded)
+        return encoded[:6] + checksum.to_bytes(2, "big") + encoded[8:]
+    return encoded
 
 
 def pseudo_header(source: Address, destination: Address) -> bytes:
@@ -170,14 +179,15 @@ _LIMITS = {
 }
 
 
-def _check_ranges(advertisement: Advertisement) -> None:
+def _misfit(advertisement: Advertisement) -> ConfigError:
+    """The error that names the first field that does not fit."""
     for name, limit in _LIMITS.items():
         value = getattr(advertisement, name)
         if not isinstance(value, int) or not 0 <= value <= limit:
-            raise ConfigError(f"{name} {value!r} does not fit; it is a whole number, 0 to {limit}")
+            return ConfigError(
+                f"{name} {value!r} does not fit; it is a whole number, 0 to {limit}"
+            )
     checksum = advertisement.checksum
     if checksum is not None and not (isinstance(checksum, int) and 0 <= checksum <= 0xFFFF):
-        raise ConfigError(f"checksum {checksum!r} does not fit; it is None or 0 to 65535")
-    digest = advertisement.digest
-    if not isinstance(digest, bytes) or len(digest) != 20:
-        raise ConfigError(f"digest {digest!r} does not fit; it is 20 bytes")
+        return ConfigError(f"checksum {checksum!r} does not fit; it is None or 0 to 65535")
+    return ConfigError(f"digest {advertisement.digest!r} does not fit; it is 20 bytes")

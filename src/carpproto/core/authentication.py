@@ -233,7 +233,8 @@ class Authenticator:
                 f"an advertisement of vhid {advertisement.vhid!r} cannot be signed for "
                 f"vhid {self.vhid}"
             )
-        return advertisement._replace(digest=self.digest(advertisement.counter), checksum=None)
+        digest = self.digest(advertisement.counter)
+        return Advertisement(*advertisement[:5], digest, *advertisement[6:9])
 
     def _digest(self, inner: _Hash, octets: bytes) -> bytes:
         message = inner.copy()

@@ -7,8 +7,10 @@ Must not know of sockets, clocks or other machines. A `Node` looks at how a pack
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from heapq import heappop, heappush
+from ipaddress import IPv4Address
 from typing import Any, ClassVar, cast
 
 from carpproto.core.actions import Action, DemotionChanged, PacketDropped, SendAdvertisement
@@ -55,6 +57,7 @@ from carpproto.core.profile import FREEBSD, Profile, check_profile
 from carpproto.core.virtual_host import (
     LATEST,
     MAX_DEMOTION,
+    TICKS,
     Counter,
     VirtualHost,
     check_advertisement,
@@ -84,6 +87,11 @@ CARPSTATS = (
 The kernel never raises hdrops, badaddrs, onomem, ostates or preempt for what a peer sends."""
 
 _MORE = ("notallowed", "loop")
+
+# What AdvertisementReceived._make does, without a Python frame.
+_received: Callable[[tuple[Any, ...]], AdvertisementReceived] = partial(
+    cast(Any, tuple.__new__), AdvertisementReceived
+)
 
 _SEND_ERRORS = 3  # CARP_SENDAD_MAX_ERRORS
 _SEND_SUCCESSES = 3  # CARP_SENDAD_MIN_SUCCESS
@@ -366,14 +374,16 @@ class Node:
         handler = self._HANDLERS.get(type(event))
         if handler is None:
             raise ConfigError(f"{event!r} is no event; see carpproto.core.events")
-        self._now = now = later(self._now, now)
+        if type(now) is not float or not self._now < now < LATEST:
+            now = later(self._now, now)
+        self._now = now
         actions: list[Action] = []
         handler(self, event, now, actions)
         return tuple(actions)
 
     def _tell(self, member: _Member, event: Event, now: float, actions: list[Action]) -> None:
         """Hand an event to a virtual host; count and time what follows."""
-        host = member.host
+        host, scheduled = member.host, member.scheduled
         done = host.handle(event, now)
         if done:
             for action in done:
@@ -382,8 +392,12 @@ class Node:
                 elif type(action) is PacketDropped:
                     self._counts[action.reason.value] += 1
             actions.extend(done)
+        elif type(event) is AdvertisementReceived and scheduled is not None:
+            # It started a master-down timer again at the most, or none: is that any earlier?
+            if now + host.master_down_interval / TICKS >= scheduled:
+                return
         deadline = host.deadline
-        if deadline is not None and (member.scheduled is None or deadline < member.scheduled):
+        if deadline is not None and (scheduled is None or deadline < scheduled):
             self._schedule(member)
 
     def _schedule(self, member: _Member) -> None:
@@ -420,14 +434,15 @@ class Node:
     # -- packets -----------------------------------------------------------------------------
 
     def _on_datagram(self, event: DatagramReceived, now: float, actions: list[Action]) -> None:
-        name, _, _, hop_limit, payload = event
+        # What happens most often; so without names that take long to look up.
+        name, source, destination, hop_limit, payload = event
         where = self._interface(name)
-        source, destination = parse_address(event.source), parse_address(event.destination)
-        if not isinstance(payload, bytes):
+        source, destination = parse_address(source), parse_address(destination)
+        if type(payload) is not bytes:
             payload = _as_bytes(payload)
-        family = source.version
-        if destination.version != family:
+        if type(source) is not type(destination):
             raise ConfigError(f"source {source} and destination {destination} differ in family")
+        family = 4 if type(source) is IPv4Address else 6
         self._counts["ipackets" if family == 4 else "ipackets6"] += 1
         covered = b""
         if family == 6 and self.profile.pseudo_header:
@@ -451,8 +466,7 @@ class Node:
             if self._refuse(where, name, source, vhid, faults, actions):
                 return
         assert member is not None and advertisement is not None
-        left = AdvertisementReceived(name, family, source, advertisement)
-        self._tell(member, left, now, actions)
+        self._tell(member, _received((name, family, source, advertisement)), now, actions)
 
     def _faults(
         self,
@@ -776,8 +790,8 @@ class Node:
 
 
 def _as_bytes(payload: object) -> bytes:
-    if isinstance(payload, (bytearray, memoryview)):
-        return bytes(cast(bytearray, payload))
+    if isinstance(payload, (bytes, bytearray, memoryview)):
+        return bytes(cast(bytes, payload))
     raise ConfigError(f"the payload is of type {type(payload).__name__}; give bytes")
 
 

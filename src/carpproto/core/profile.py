@@ -26,9 +26,16 @@ class Tie(Enum):
     """Who stays MASTER when a MASTER hears an interval equal to its own."""
 
     RECEIVER_YIELDS = "the receiver becomes BACKUP"
-    LESS_DEMOTED_STAYS = "the receiver becomes BACKUP unless their demote is higher"
     SOURCE_LITTLE_ENDIAN = "the lower source address stays, its last octet counting most"
     SOURCE_NUMERIC = "the lower source address stays, its first octet counting most"
+
+
+class Reaction(Enum):
+    """What a change of its configuration does to a virtual host that runs."""
+
+    KEPT = "state and timers stay"
+    REARMED = "the state stays, its timers start again"
+    RESTARTED = "INIT, then BACKUP"
 
 
 class SourceMac(Enum):
@@ -116,6 +123,11 @@ class Profile(NamedTuple):
     """Whether advbase 0 with advskew 0 is taken, as 1/256 s. OpenBSD: yes (``carp_setrun``);
     the others refuse it."""
 
+    zero_advbase_waits: bool = False
+    """Whether a BACKUP of advbase 0 never takes a master for one that will time out. OpenBSD:
+    yes (``carp_proto_input_c``); NetBSD and UCarp make no such exception, FreeBSD has no
+    advbase 0."""
+
     single_address: bool = False
     """Whether a group has one virtual address only. UCarp: yes (its option ``--addr``); the
     kernels hash all that the vhid has (freebsd/multi-v4-longpass)."""
@@ -162,14 +174,16 @@ class Profile(NamedTuple):
     # -- elections --------------------------------------------------------------------------
 
     tie: Tie = Tie.RECEIVER_YIELDS
-    """Who stays MASTER on equal intervals, see `Tie`. FreeBSD and NetBSD: the receiver yields
-    (``carp_input_c``; freebsd/equal-start, netbsd/split-brain-equal); OpenBSD: the less demoted
-    stays (``carp_proto_input_c``); UCarp: the lower source address (``packethandler``;
-    ucarp/tiebreak-octets), in the byte order of its machine."""
+    """Who stays MASTER on equal intervals, see `Tie`. The kernels: the receiver yields
+    (``carp_input_c``; freebsd/equal-start, netbsd/split-brain-equal), OpenBSD's after comparing
+    demote; UCarp: the lower source address (``packethandler``; ucarp/tiebreak-octets), in the
+    byte order of its machine."""
 
     demote_decides: bool = False
-    """Whether the demote byte comes before the intervals in an election. OpenBSD: yes
-    (``carp_proto_input_c``); the others do not look at it (freebsd/injected)."""
+    """Whether the demote byte comes before the intervals in an election: a BACKUP takes over
+    from a more demoted MASTER, a MASTER yields to a less demoted one and never to a more demoted
+    one. OpenBSD: yes (``carp_proto_input_c``); the others do not look at it
+    (freebsd/injected)."""
 
     farewell: bool = False
     """Whether a MASTER that yields to an advertisement sends one more first. UCarp: yes
@@ -207,23 +221,26 @@ class Profile(NamedTuple):
     (ucarp/send-errors-tc)."""
 
     demotion_end_advertised: bool = True
-    """Whether masters advertise at once when demotion ends, not only when it begins. FreeBSD
-    and OpenBSD: at every change (``carp_demote_adj``; freebsd/demotion-preempt1); NetBSD and
-    UCarp: when it begins (netbsd/demotion-skew240)."""
+    """Whether masters advertise at once when demotion ends, not only when it begins. FreeBSD:
+    at every change (``carp_demote_adj``; freebsd/demotion-preempt1); NetBSD, OpenBSD and UCarp:
+    when it begins (netbsd/demotion-skew240; ``carp_group_demote_adj``)."""
 
     # -- what an operator changes -----------------------------------------------------------
 
     allow_stops: bool = True
     """Whether allow 0 takes virtual hosts to INIT. FreeBSD 12: yes (``carp_allow_sysctl``);
-    FreeBSD 10 and NetBSD drop what they receive and go on sending (``carp_input``)."""
+    FreeBSD 10, NetBSD and OpenBSD drop what they receive and go on sending (``carp_input``)."""
 
-    address_removed_restarts: bool = True
-    """Whether removing one of several virtual addresses goes through INIT. FreeBSD: yes
-    (freebsd/add-vip-live for adding); NetBSD does not notice until something else changes."""
+    address_removed: Reaction = Reaction.RESTARTED
+    """What the removal of one of several virtual addresses does. FreeBSD restarts, as when one
+    is added (freebsd/add-vip-live); NetBSD keeps all, the message of the HMAC included, until
+    something else changes (netbsd/stale-hmac-79929); OpenBSD starts the timers again
+    (``carp_addr_updated``)."""
 
-    reconfigured_restarts: bool = False
-    """Whether a new advbase, advskew or key goes through INIT, and any request for a state
-    too. NetBSD: yes (any ``carp_ioctl``); FreeBSD: no (freebsd/advbase255)."""
+    reconfigured: Reaction = Reaction.KEPT
+    """What a new advbase, advskew or key does. FreeBSD keeps state and timers
+    (freebsd/advbase255); NetBSD restarts, and upon any request for a state too
+    (``carp_ioctl``); OpenBSD starts the timers again (``carp_ioctl``, ``carp_setrun_all``)."""
 
     carrier_loss_waits: bool = False
     """Whether lost carrier means BACKUP without timers instead of INIT. UCarp: yes (``docarp``;
@@ -260,6 +277,10 @@ class Profile(NamedTuple):
     announces_again: int | None = None
     """With which advertisement a new MASTER announces once more. OpenBSD and UCarp: 3
     (``carp_send_ad``; ucarp/single-master); FreeBSD and NetBSD never do (freebsd/single-v4)."""
+
+    announces_again_ipv6: bool = True
+    """Whether that includes IPv6 addresses. OpenBSD: no, it repeats ARPs only
+    (``carp_send_ad``). Nothing to those that never repeat."""
 
     announces_to_slower: bool = False
     """Whether a MASTER that hears one to which it does not yield announces, now and two
@@ -352,8 +373,8 @@ NETBSD = FREEBSD.replace(
     demotion=DemotionStyle.RAISED,
     demotion_end_advertised=False,
     allow_stops=False,
-    address_removed_restarts=False,
-    reconfigured_restarts=True,
+    address_removed=Reaction.KEPT,
+    reconfigured=Reaction.RESTARTED,
     bows_out=True,
     traffic_class=(0x10, 0),
 )
@@ -374,16 +395,22 @@ OPENBSD = FREEBSD.replace(
     advbase_minimum=0,
     advbase_maximum=254,
     zero_interval=True,
+    zero_advbase_waits=True,
     master_down_multiplies_advskew=True,
-    tie=Tie.LESS_DEMOTED_STAYS,
     demote_decides=True,
     demotion=DemotionStyle.CARRIED,
     ifdown_demotion_factor=1,
     senderr_demotion_factor=1,
+    demotion_end_advertised=False,
+    allow_stops=False,
+    address_removed=Reaction.REARMED,
+    reconfigured=Reaction.REARMED,
     bows_out=True,
     traffic_class=(0x10, 0),
     identification=Identification.RANDOM,
     announces_again=3,
+    announces_again_ipv6=False,
+    words=tuple((reason, None) for reason in Reason),
 )
 """OpenBSD as of 2025. A node of it needs ``counter=``, a random number of its own: two with the
 same one take each other for echoes."""

@@ -9,8 +9,10 @@ BACKUP, listening for a master. Each family that it has addresses of has a maste
 which an authentic advertisement of that family starts again; when either expires, nobody
 advertises, and the host becomes MASTER. A MASTER advertises at its interval and listens for
 somebody better. So every change of state has one of a few triggers, and `TRANSITIONS` holds
-them all: state, trigger, next state, reason. What a host does on entering a state is the same
-whichever way it got there, and stands in `VirtualHost._enter`.
+them all: state, trigger, next state, reason. Some triggers exist on some systems only;
+`transitions` gives what is left on one. What a host does on entering a state is the same
+whichever way it got there, and stands in `VirtualHost._enter`. The diagrams and tables of
+docs/states.rst are made of this file's data by docs/states.py.
 
 Which trigger an event pulls depends on numbers and on the profile; that is what the methods
 decide. Two rules for who edits this file: a method that handles an event may pull triggers
@@ -64,6 +66,7 @@ from carpproto.core.profile import (
     FREEBSD,
     DemotionStyle,
     Profile,
+    Reaction,
     SourceMac,
     Tie,
     check_profile,
@@ -76,6 +79,7 @@ TICKS = 256
 """Units of an interval in a second."""
 
 _COUNTERS = 1 << 64
+_NEVER = 1 << 16  # longer than any interval that an advertisement can state
 
 Counter = int | Callable[[], int]
 """Where counters begin, or what yields 64-bit ones."""
@@ -129,6 +133,24 @@ TRANSITIONS: dict[State, dict[Trigger, tuple[State, Reason]]] = {
 }
 """Every transition. A trigger that a state does not list changes nothing there."""
 
+ONLY_WHERE: dict[Trigger, Callable[[Profile], bool]] = {
+    Trigger.CARRIER_LOST: lambda profile: profile.carrier_loss_waits,
+    Trigger.DEMOTED: lambda profile: profile.demote_decides,
+    Trigger.UNDEMOTED: lambda profile: profile.demote_decides,
+    Trigger.MASTER_REQUESTED: lambda profile: profile.reconfigured is not Reaction.RESTARTED,
+    Trigger.BACKUP_REQUESTED: lambda profile: profile.reconfigured is not Reaction.RESTARTED,
+}
+"""Triggers that only some systems have, and which."""
+
+
+def transitions(profile: Profile) -> dict[State, dict[Trigger, tuple[State, Reason]]]:
+    """The part of `TRANSITIONS` that a virtual host of this profile can show; same shape."""
+    lacking = {trigger for trigger, shows in ONLY_WHERE.items() if not shows(profile)}
+    return {
+        state: {trigger: row[trigger] for trigger in row if trigger not in lacking}
+        for state, row in TRANSITIONS.items()
+    }
+
 
 class VirtualHost:
     """INIT, BACKUP or MASTER: one vhid on one interface.
@@ -159,6 +181,7 @@ class VirtualHost:
         "_down_length",
         "_drawn",
         "_dscp",
+        "_envelopes",
         "_hold_until",
         "_learnt",
         "_link",
@@ -230,6 +253,7 @@ class VirtualHost:
         self._hold_until: float | None = None
         self._announce_in: int | None = None
         self._drawn: list[int] = []
+        self._envelopes: dict[int, tuple[Address, Address, str, int, bytes]] = {}
         self._measure()
 
     @property
@@ -310,8 +334,11 @@ class VirtualHost:
         self, event: AdvertisementReceived, theirs: int, actions: list[Action]
     ) -> None:
         heard, own = event.advertisement, self.own_interval
-        if self.profile.demote_decides and heard.demote < self.demote:
+        gap = heard.demote - self.demote if self._demote_decides else 0
+        if gap < 0:
             trigger = Trigger.UNDEMOTED
+        elif gap > 0:
+            return
         elif theirs < own or (theirs == own and self._loses_tie(event, heard)):
             trigger = Trigger.FASTER
         else:
@@ -327,8 +354,6 @@ class VirtualHost:
         tie = self.profile.tie
         if tie is Tie.RECEIVER_YIELDS:
             return True
-        if tie is Tie.LESS_DEMOTED_STAYS:
-            return heard.demote <= self.demote
         order: Literal["little", "big"] = "little" if tie is Tie.SOURCE_LITTLE_ENDIAN else "big"
         theirs = parse_address(event.source).packed
         return int.from_bytes(theirs, order) < int.from_bytes(
@@ -346,7 +371,7 @@ class VirtualHost:
         if self._advertise_at is not None:
             if self._advertise_at <= now:
                 self._advertise(actions)
-                self._advertise_at = now + max(self.own_interval, 1) / TICKS
+                self._await_advertising()
             return
         expired = [family for family in self._down_at if self._down_at[family] <= now]
         if expired:
@@ -381,6 +406,7 @@ class VirtualHost:
             self._preempt = bool(value)
         elif event.name == "dscp":
             self._dscp = value
+            self._envelopes.clear()
         elif event.name == "dead_ratio":
             self.dead_ratio = value
             self._measure()
@@ -401,13 +427,14 @@ class VirtualHost:
         if self.profile.demotion_end_advertised or began:
             if self.state is State.MASTER and event.delta:
                 self._advertise(actions)
-                self._advertise_at = self._now + max(self.own_interval, 1) / TICKS
+                self._await_advertising()
 
     def _on_address_added(self, event: AddressAdded, actions: list[Action]) -> None:
         address = parse_address(event.address)
         if event.vhid is None:
             if address not in self._own_addresses:
                 self._own_addresses += (address,)
+                self._envelopes.clear()
         elif event.vhid == self.config.vhid and address not in self.config.addresses:
             self._configure(addresses=(*self.config.addresses, address))
             self._restart(actions)
@@ -416,15 +443,19 @@ class VirtualHost:
         address = parse_address(event.address)
         if event.vhid is None:
             self._own_addresses = tuple(own for own in self._own_addresses if own != address)
+            self._envelopes.clear()
         elif event.vhid == self.config.vhid and address in self.config.addresses:
             left = tuple(other for other in self.config.addresses if other != address)
-            if left and not self.profile.address_removed_restarts:
+            reaction = self.profile.address_removed if left else Reaction.RESTARTED
+            if reaction is Reaction.KEPT:
+                # The message of the HMAC is kept, too.
                 self.config = self.config.replace(addresses=left)
-                for family in set(self._down_at).difference(self.config.families):
-                    del self._down_at[family]
+                self._envelopes.clear()
             else:
                 self._configure(addresses=left)
-                self._restart(actions)
+            for family in set(self._down_at).difference(self.config.families):
+                del self._down_at[family]
+            self._react(reaction, actions)
 
     def _on_removed(self, event: VirtualHostRemoved, actions: list[Action]) -> None:
         if event.vhid == self.config.vhid:
@@ -434,8 +465,7 @@ class VirtualHost:
     def _on_reconfigured(self, event: Reconfigured, actions: list[Action]) -> None:
         if event.vhid == self.config.vhid:
             self._configure(**event.changes())
-            if self.profile.reconfigured_restarts:
-                self._restart(actions)
+            self._react(self.profile.reconfigured, actions)
 
     def _on_state_requested(self, event: StateRequested, actions: list[Action]) -> None:
         if event.vhid != self.config.vhid:
@@ -443,7 +473,7 @@ class VirtualHost:
         hold = later(0.0, event.hold)
         if event.state not in (State.MASTER, State.BACKUP):
             raise ConfigError(f"state {event.state!r} cannot be requested; ask MASTER or BACKUP")
-        if self.profile.reconfigured_restarts:
+        if self.profile.reconfigured is Reaction.RESTARTED:
             self._configure()
             self._restart(actions)
             return
@@ -521,6 +551,10 @@ class VirtualHost:
         length = self._down_length[family] = self.master_down_interval
         self._down_at[family] = self._now + length / TICKS
 
+    def _await_advertising(self) -> None:
+        """Start the timer of the next advertisement."""
+        self._advertise_at = self._now + max(self.own_interval, 1) / TICKS
+
     def _stop_timers(self) -> None:
         self._advertise_at = None
         self._hold_until = None
@@ -539,11 +573,22 @@ class VirtualHost:
         self._pull(Trigger.RESTART, actions)
         self._check(actions)
 
+    def _react(self, reaction: Reaction, actions: list[Action]) -> None:
+        """What a change of the configuration does to state and timers."""
+        if reaction is Reaction.RESTARTED:
+            self._restart(actions)
+        elif reaction is Reaction.REARMED:
+            if self._advertise_at is not None:
+                self._await_advertising()
+            for family in self._down_at:
+                self._await_master(family)
+
     def _configure(self, **changes: Any) -> None:
         config = self.config.replace(**changes)
         config.require(self.profile)
         self.config = config
         self._authenticator = config.authenticator(self.profile)
+        self._envelopes.clear()
         self._measure()
 
     def _measure(self) -> None:
@@ -562,9 +607,13 @@ class VirtualHost:
         self.demoted_advskew = demoted
         self.own_interval = advbase * TICKS + demoted
         self._patience = self.dead_ratio * advbase * TICKS + demoted
+        if profile.zero_advbase_waits and not advbase:
+            self._patience = _NEVER
         if profile.master_down_multiplies_advskew:
-            advskew *= self.dead_ratio
-        self.master_down_interval = max(self.dead_ratio * advbase * TICKS + advskew, 1)
+            interval = max(advbase * TICKS + advskew, 1)
+            self.master_down_interval = self.dead_ratio * interval
+        else:
+            self.master_down_interval = max(self.dead_ratio * advbase * TICKS + advskew, 1)
 
     # -- what is sent ------------------------------------------------------------------------
 
@@ -574,40 +623,58 @@ class VirtualHost:
         if self._announce_in is not None:
             self._announce_in -= 1
             if not self._announce_in:
-                actions.append(self._announcement())
                 self._announce_in = None
+                again = self._announcement()
+                if not self.profile.announces_again_ipv6:
+                    addresses = tuple(a for a in again.addresses if a.version == 4)
+                    again = again._replace(addresses=addresses)
+                if again.addresses:
+                    actions.append(again)
 
     def _bow_out(self, actions: list[Action]) -> None:
         if self.state is State.MASTER:
             self._send(255, 255, actions)
 
     def _send(self, advbase: int, advskew: int, actions: list[Action]) -> None:
+        vhid = self.config.vhid
         for family in self.config.families:
-            source, destination = self._source(family), self.config.destination(family)
-            advertisement = Advertisement(
-                vhid=self.config.vhid,
-                advbase=advbase,
-                advskew=advskew,
-                demote=self.demote,
-                counter=self._take_counter(),
+            source, destination, source_mac, traffic_class, covered = self._envelope(family)
+            counter = self._take_counter()
+            advertisement = self._authenticator.sign(
+                Advertisement(vhid, advbase, advskew, self.demote, counter)
             )
-            advertisement = self._authenticator.sign(advertisement)
-            if family == 6 and self.profile.pseudo_header:
-                covered = encode(advertisement, pseudo_header=pseudo_header(source, destination))
-                checksum = int.from_bytes(covered[6:8], "big")
+            if covered:
+                encoded = encode(advertisement, pseudo_header=covered)
+                checksum = int.from_bytes(encoded[6:8], "big")
                 advertisement = advertisement._replace(checksum=checksum)
             actions.append(
                 SendAdvertisement(
                     self.interface,
-                    self.config.vhid,
+                    vhid,
                     family,
                     source,
                     destination,
-                    self._source_mac(destination),
-                    self._traffic_class(family),
+                    source_mac,
+                    traffic_class,
                     advertisement,
                 )
             )
+
+    def _envelope(self, family: int) -> tuple[Address, Address, str, int, bytes]:
+        """Source, destination, source MAC, traffic class, and what else the checksum covers.
+
+        Worked out once, until one of what it depends on changes.
+        """
+        known = self._envelopes.get(family)
+        if known is None:
+            source, destination = self._source(family), self.config.destination(family)
+            covered = b""
+            if family == 6 and self.profile.pseudo_header:
+                covered = pseudo_header(source, destination)
+            traffic_class = self._traffic_class(family)
+            known = (source, destination, self._source_mac(destination), traffic_class, covered)
+            self._envelopes[family] = known
+        return known
 
     def _announcement(self) -> AnnounceAddresses:
         mac = self.mac if self.profile.real_mac_answers else virtual_mac(self.config.vhid)
