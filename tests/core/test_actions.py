@@ -144,7 +144,33 @@ def test_every_change_of_state_is_explained_with_its_numbers() -> None:
     assert "faster than the own 1 s + 100/256 s." in (
         changed(Reason.MORE_FREQUENT, own=356, theirs=256, source=SOURCE)
     )
-    assert changed(Reason.USER_REQUESTED) == start + "the operator asked for it."
+    assert changed(Reason.MORE_DEMOTED, **numbers) == (
+        start + "192.168.1.157 advertised 1 s + 100/256 s and is more demoted than this host."
+    )
+    assert changed(Reason.LESS_DEMOTED, **numbers) == (
+        start + "192.168.1.157 advertised 1 s + 100/256 s and is less demoted than this host."
+    )
+
+
+@pytest.mark.parametrize(
+    ("reason", "text"),
+    [
+        (
+            Reason.INITIALIZATION_COMPLETE,
+            "its interface is up with carrier, it has a virtual address and CARP is allowed",
+        ),
+        (Reason.USER_REQUESTED, "the operator asked for it"),
+        (
+            Reason.HARDWARE_DOWN,
+            "its interface is down or without carrier, or CARP is not allowed",
+        ),
+        (Reason.HARDWARE_UP, "its addresses or its configuration changed, and it starts again"),
+        (Reason.CARRIER_LOST, "its interface lost or got carrier, and it waits"),
+        (Reason.SHUTDOWN, "the node stops"),
+    ],
+)
+def test_a_change_of_state_without_numbers_is_explained(reason: Reason, text: str) -> None:
+    assert changed(reason) == f"vhid 7 on em0 went from BACKUP to MASTER: {text}."
 
 
 def test_every_reason_for_a_change_has_its_words() -> None:
@@ -171,20 +197,32 @@ def test_every_refusal_is_explained_with_its_numbers() -> None:
     assert dropped(Reason.BADVHID, vhid=99, found=99) == (
         start + "there is no vhid 99 with an IPv4 address here."
     )
-    for reason in (
-        Reason.BADIF, Reason.BADSUM, Reason.BADVER, Reason.BADAUTH, Reason.NOTALLOWED, Reason.LOOP,
-    ):  # fmt: skip
-        told = dropped(reason, vhid=1, found=3, expected=2)
-        assert told.startswith(start)
-        assert f": {reason}." not in told
-        assert "{" not in told
+    assert dropped(Reason.BADVER, found=3, expected=2) == start + "its version is 3, not 2."
+    assert dropped(Reason.BADSUM, found=3) == start + "its checksum, 3, is wrong."
     assert dropped(Reason.HDROPS) == start + "hdrops."
+
+
+@pytest.mark.parametrize(
+    ("reason", "text"),
+    [
+        (Reason.BADIF, "it came to an address or an interface where CARP does not listen"),
+        (
+            Reason.BADAUTH,
+            "its HMAC is wrong: passphrase or virtual addresses differ, or it is forged",
+        ),
+        (Reason.NOTALLOWED, "CARP is not allowed (allow is 0)"),
+        (Reason.LOOP, "it is an own one that came back"),
+    ],
+)
+def test_a_refusal_without_numbers_is_explained(reason: Reason, text: str) -> None:
+    assert dropped(reason) == f"A packet from 192.168.1.157 on em0 was dropped: {text}."
 
 
 def test_demotion_and_what_is_sent_are_explained() -> None:
     assert explain(DemotionChanged(240, 240, Reason.INTERFACE_DOWN, "em0", 1)) == (
         "Demotion rose by 240 to 240: interface down, vhid 1 on em0."
     )
+    assert explain(DemotionChanged(1, 1, Reason.SYSCTL)) == "Demotion rose by 1 to 1: sysctl."
     assert explain(DemotionChanged(-50, 190, Reason.SYSCTL)) == (
         "Demotion fell by 50 to 190: sysctl."
     )
@@ -192,4 +230,8 @@ def test_demotion_and_what_is_sent_are_explained() -> None:
         "vhid 1 on em0 advertises 1 s + 0/256 s from 192.168.1.157 to 224.0.0.18."
     )
     assert explain(EXAMPLES[1]) == ("vhid 1 on em0 announces 192.168.1.50 at 00:00:5e:00:01:01.")
+    both = (IPv4Address("192.0.2.1"), IPv6Address("2001:db8::1"))
+    assert explain(AnnounceAddresses("em0", 2, both, virtual_mac(2))) == (
+        "vhid 2 on em0 announces 192.0.2.1, 2001:db8::1 at 00:00:5e:00:01:02."
+    )
     assert "advertised nothing" in changed(Reason.PREEMPTING, source=SOURCE)

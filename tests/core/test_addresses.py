@@ -80,6 +80,7 @@ def test_an_address_without_prefix_length_and_scope(value: Any, address: str) ->
         "192.0.2.1/",
         "192.0.2.1/33",
         "192.0.2.1/-1",
+        "192.0.2.1/0024",
         "192.0.2.1/24/24",
         "192.0.2.1/255.255.255.0",
         "192.0.2.1/\N{ARABIC-INDIC DIGIT ONE}",

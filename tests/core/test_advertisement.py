@@ -433,6 +433,20 @@ def test_a_digest_that_does_not_fit(digest: Any) -> None:
     assert repr(digest) in str(caught.value)
 
 
+@pytest.mark.parametrize("checksum", [None, 0, 0xFFFF])
+@pytest.mark.parametrize("limit", [False, True])
+def test_what_fits_is_not_blamed(checksum: int | None, limit: bool) -> None:
+    numbers = (0, 0, 0, 0, 0, 0, 0, 0)
+    if limit:
+        numbers = (255, 255, 255, 255, (1 << 64) - 1, 15, 15, 255)
+    vhid, advbase, advskew, demote, counter, version, kind, authlen = numbers
+    advertisement = Advertisement(
+        vhid, advbase, advskew, demote, counter, b"short", version, kind, authlen, checksum
+    )
+    with pytest.raises(ConfigError, match=r"^digest b'short' does not fit"):
+        encode(advertisement)
+
+
 def test_a_pseudo_header_is_of_ipv6_addresses_only() -> None:
     fourth, sixth = IPv4Address("192.0.2.1"), IPv6Address("fe80::1")
     for ends in ((fourth, fourth), (fourth, sixth), (sixth, fourth)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import traceback
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from carpproto.core.addresses import canonical_order, parse_mac
 from carpproto.core.advertisement import Advertisement, decode, encode
 from carpproto.core.authentication import (
+    _FREEBSD_RULES,
     KEY_LENGTH,
     Authenticator,
     key_from_bytes,
@@ -342,7 +344,17 @@ def test_netbsd_ifconfig_stops_at_a_zero_byte() -> None:
 
 @pytest.mark.parametrize(
     "passphrase",
-    ["0x1", "0x010", "0xsecret", "0x01 02", "0x 0102", "0x0102 ", "0x01:02", "0x\udcff", "0x0x01"],
+    [
+        "0x1",
+        "0x010",
+        "0xswordfis",
+        "0x01 02",
+        "0x 0102",
+        "0x0102 ",
+        "0x01:02",
+        "0x\udcff",
+        "0x0x01",
+    ],
 )
 def test_netbsd_ifconfig_refuses_what_is_not_hexadecimal(passphrase: str) -> None:
     with pytest.raises(ConfigError, match="not an even number of hexadecimal digits") as caught:
@@ -378,14 +390,14 @@ def test_bytes_that_are_no_utf_8_come_as_surrogates() -> None:
 @pytest.mark.parametrize("profile", PROFILES, ids=NAMES)
 @pytest.mark.parametrize("passphrase", ["\ud800", "secret\udbff", "se\udc7fcret"])
 def test_surrogates_that_stand_for_no_byte(profile: Profile, passphrase: str) -> None:
-    with pytest.raises(ConfigError, match="a character that UTF-8 cannot encode"):
+    with pytest.raises(ConfigError, match=r"a character that UTF-8 cannot encode$"):
         key_from_passphrase(passphrase, profile)
 
 
 @pytest.mark.parametrize("profile", PROFILES, ids=NAMES)
 @pytest.mark.parametrize("passphrase", ["\0", "sec\0ret", "secret\0", "0x00\0"])
 def test_a_nul_in_a_passphrase(profile: Profile, passphrase: str) -> None:
-    with pytest.raises(ConfigError, match="has a NUL character, which no tool accepts"):
+    with pytest.raises(ConfigError, match=r" NUL character, which no tool accepts$"):
         key_from_passphrase(passphrase, profile)
 
 
@@ -436,10 +448,15 @@ def test_a_key_that_is_not_bytes(key: Any) -> None:
 
 
 def test_passphrase_and_key() -> None:
-    with pytest.raises(ConfigError, match="both a passphrase and a key were given"):
+    with pytest.raises(ConfigError, match=r"^both a passphrase and a key .*; give one of them$"):
         make_key(passphrase="secret", key=b"secret", rules=FREEBSD)
     with pytest.raises(ConfigError, match="both a passphrase and a key were given"):
         Authenticator(vhid=1, passphrase="", key=b"")
+
+
+def test_the_rules_without_a_profile_are_those_of_freebsd() -> None:
+    for name, value in _FREEBSD_RULES._asdict().items():
+        assert getattr(FREEBSD, name) is value
 
 
 # Link-local virtual addresses.
@@ -562,8 +579,20 @@ def test_signing_for_another_vhid() -> None:
 
 
 def test_signing_changes_digest_and_checksum_only() -> None:
-    before = PRINTED._replace(digest=bytes(20), advskew=7, demote=9)
+    before = PRINTED._replace(digest=bytes(20), advskew=7, demote=9, type=3, authlen=5)
     assert authenticator().sign(before) == before._replace(digest=PRINTED.digest, checksum=None)
+
+
+def test_sha1_is_asked_for_as_a_fips_build_allows_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def new(name: str, data: bytes = b"", *, usedforsecurity: bool = True) -> Any:
+        asked.append((name, usedforsecurity))
+        return hashlib.sha1(data)
+
+    monkeypatch.setattr(hashlib, "new", new)
+    assert authenticator().verify(PRINTED)
+    assert asked == [("sha1", False), ("sha1", False)]
 
 
 # Secrets.

@@ -8,7 +8,7 @@ from operator import eq
 
 import pytest
 
-from carpproto.core.errors import CarpError, ConfigError, DecodeError, Reason
+from carpproto.core.errors import CarpError, ConfigError, DecodeError, Reason, shown
 from tests.helpers import descriptions
 
 
@@ -20,6 +20,44 @@ def test_a_reason_is_its_text() -> None:
     assert json.dumps({"reason": Reason.BADSUM}) == '{"reason": "badsum"}'
     assert Reason("badauth") is Reason.BADAUTH
     assert "loop" in {Reason.LOOP}
+
+
+def test_the_vocabulary() -> None:
+    assert {reason.name: reason.value for reason in Reason} == {
+        "BADIF": "badif",
+        "BADTTL": "badttl",
+        "HDROPS": "hdrops",
+        "BADSUM": "badsum",
+        "BADVER": "badver",
+        "BADLEN": "badlen",
+        "BADAUTH": "badauth",
+        "BADVHID": "badvhid",
+        "BADADDRS": "badaddrs",
+        "NOTALLOWED": "notallowed",
+        "LOOP": "loop",
+        "TRUNCATED": "truncated",
+        "MALFORMED": "malformed",
+        "FRAGMENT": "fragment",
+        "UNKNOWN_FORMAT": "unknown format",
+        "INITIALIZATION_COMPLETE": "initialization complete",
+        "MASTER_TIMED_OUT": "master timed out",
+        "PREEMPTING": "preempting a slower master",
+        "MASTER_WILL_TIME_OUT": "master will time out",
+        "MORE_FREQUENT": "more frequent advertisement received",
+        "USER_REQUESTED": "user requested via ifconfig",
+        "HARDWARE_DOWN": "hardware interface down",
+        "HARDWARE_UP": "hardware interface up",
+        "CARRIER_LOST": "carrier lost",
+        "MORE_DEMOTED": "preempting a more demoted master",
+        "LESS_DEMOTED": "less demoted advertisement received",
+        "SHUTDOWN": "shutdown",
+        "INTERFACE_DOWN": "interface down",
+        "INTERFACE_UP": "interface up",
+        "SEND_ERROR": "send error",
+        "SEND_OK": "send ok",
+        "SYSCTL": "sysctl",
+        "VHID_REMOVED": "vhid removed",
+    }
 
 
 def test_no_two_reasons_have_the_same_text() -> None:
@@ -92,3 +130,9 @@ def test_a_wrong_value_is_a_value_error_and_wrong_bytes_are_not() -> None:
     assert issubclass(ConfigError, ValueError)
     assert not issubclass(DecodeError, ValueError)
     assert not issubclass(DecodeError, ConfigError)
+
+
+def test_what_was_found_is_shown_however_long_it_is() -> None:
+    assert shown("192.0.2.1") == "'192.0.2.1'"
+    assert shown(10**5000) == "a value of type int that is too long to show"
+    assert shown([10**5000]) == "a value of type list that is too long to show"

@@ -544,7 +544,15 @@ def test_addresses_may_be_text() -> None:
     assert change == changed(BACKUP, MASTER, Reason.MASTER_WILL_TIME_OUT, 768, 65535, 4, PEERS[4])
 
 
-@pytest.mark.parametrize("hop_limit", [0, 1, 64, 254, 256])
+@pytest.mark.parametrize("hop_limit", [-1, 256, None, 64.0])
+def test_what_is_no_ttl_is_refused(hop_limit: Any) -> None:
+    node = a_backup()
+    with pytest.raises(ConfigError, match=r"hop_limit .* is out of range; it is 0 to 255"):
+        node.handle(heard(node, hop_limit=hop_limit), 1.0)
+    assert counted(node) == {}
+
+
+@pytest.mark.parametrize("hop_limit", [0, 1, 64, 254])
 def test_a_ttl_other_than_255_is_badttl(hop_limit: int) -> None:
     node = a_backup()
     assert node.handle(heard(node, hop_limit=hop_limit), 1.0) == (
@@ -588,11 +596,23 @@ def test_none_of_type_authlen_and_byte_4_is_checked() -> None:
     assert node.deadline == 4.0
 
 
-@each([FREEBSD, FREEBSD_10, FREEBSD_14, OPENBSD])
+@each([FREEBSD, FREEBSD_10, FREEBSD_14])
 def test_a_unicast_destination_is_taken(profile: Profile) -> None:
     node = a_backup(profile)
     assert node.handle(heard(node, destination=OWN), 1.0) == ()
     assert node.deadline == 4.0
+
+
+def test_openbsd_takes_unicast_where_there_is_a_peer_and_multicast_where_there_is_none() -> None:
+    for peer in (None, PEERS[4]):
+        for destination in (OWN, GROUPS[4]):
+            node = a_backup(OPENBSD, config(peer=peer))
+            taken = destination.is_multicast is (peer is None)
+            actions = node.handle(heard(node, destination=destination), 1.0)
+            assert actions == (() if taken else (dropped(Reason.BADVHID, 1),))
+    # Of IPv6 it takes both.
+    node = a_backup(OPENBSD, config(1, VIP6))
+    assert node.handle(heard(node, family=6, destination=OWN6), 1.0) == ()
 
 
 def test_only_freebsd_14_takes_any_ttl_from_a_unicast_peer() -> None:
@@ -1225,6 +1245,34 @@ def test_a_vhid_that_is_gone_may_come_back() -> None:
     assert (node.virtual_hosts(), node.deadline, node.demotion) == ((), None, 0)
     assert node.handle(VirtualHostAdded("em0", config()), 4.0) == (READY,)
     assert node.deadline == 7.0
+
+
+def test_a_timer_whose_advertisement_has_no_counter_stays_due() -> None:
+    drawn: list[int] = [-1]
+    node = Node(counter=lambda: drawn[-1])
+    node.add_interface("em0", mac=MACS["em0"], addresses=[OWN])
+    for vhid in (1, 2):
+        node.add_virtual_host("em0", config(vhid))
+    node.handle(UP, 0.0)
+    with pytest.raises(ConfigError, match="counter -1 is out of range"):
+        fire(node)
+    assert (node.deadline, state(node, 1), state(node, 2)) == (3.0, BACKUP, BACKUP)
+    drawn.append(7)
+    fire(node)
+    assert (state(node, 1), state(node, 2)) == (MASTER, MASTER)
+
+
+def test_demotion_whose_advertisement_has_no_counter_changes_nothing() -> None:
+    drawn: list[int] = [7]
+    node = Node(counter=lambda: drawn[-1])
+    node.add_interface("em0", mac=MACS["em0"], addresses=[OWN])
+    node.add_virtual_host("em0", config())
+    node.handle(UP, 0.0)
+    fire(node)
+    drawn.append(-1)
+    with pytest.raises(ConfigError, match="counter -1 is out of range"):
+        node.handle(DemotionAdjusted(240), 3.5)
+    assert (node.demotion, node.deadline) == (0, 4.0)
 
 
 def test_a_master_down_timer_that_became_shorter_is_not_missed() -> None:

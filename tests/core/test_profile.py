@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+from enum import Enum
 from itertools import pairwise
 from pathlib import Path
 
@@ -73,6 +74,57 @@ def test_the_defaults_are_freebsd_12() -> None:
     assert Profile("FreeBSD 12") == FREEBSD
 
 
+@pytest.mark.parametrize(
+    ("kind", "texts"),
+    [
+        (
+            DemotionStyle,
+            {
+                "ADDED": "added to advskew, 240 at the most",
+                "RAISED": "advskew is 240 while demotion is above 0",
+                "CARRIED": "sent beside advskew, in the demote byte",
+            },
+        ),
+        (
+            Tie,
+            {
+                "RECEIVER_YIELDS": "the receiver becomes BACKUP",
+                "SOURCE_LITTLE_ENDIAN": (
+                    "the lower source address stays, its last octet counting most"
+                ),
+                "SOURCE_NUMERIC": "the lower source address stays, its first octet counting most",
+            },
+        ),
+        (
+            Reaction,
+            {
+                "KEPT": "state and timers stay",
+                "REARMED": "the state stays, its timers start again",
+                "RESTARTED": "INIT, then BACKUP",
+            },
+        ),
+        (
+            SourceMac,
+            {
+                "VIRTUAL": "00:00:5e:00:01:vhid",
+                "INTERFACE": "the interface's own",
+                "UCARP": "00:00:5e:00:00:vhid",
+            },
+        ),
+        (
+            Identification,
+            {
+                "ZERO": "0",
+                "COUNTING": "one more for each packet the host sends",
+                "RANDOM": "random",
+            },
+        ),
+    ],
+)
+def test_each_choice_says_what_it_is(kind: type[Enum], texts: dict[str, str]) -> None:
+    assert {choice.name: choice.value for choice in kind} == texts
+
+
 def test_every_field_is_explained() -> None:
     """By a text right below it, which is what the documentation shows."""
     path = carpproto.core.profile.__file__
@@ -110,7 +162,21 @@ def test_replacing_with_a_value_of_another_type() -> None:
         UCARP.replace(tie=5)
     with pytest.raises(ConfigError, match="dead_ratio '5' does not fit; it is such as 3"):
         UCARP.replace(dead_ratio="5")
+    with pytest.raises(ConfigError, match=r"traffic_class 7 .* such as \(16, 0\)$"):
+        UCARP.replace(traffic_class=7)
+    with pytest.raises(ConfigError, match=r"announces_again 'x' .* such as 3$"):
+        UCARP.replace(announces_again="x")
+    with pytest.raises(ConfigError, match=r"name 5 does not fit; it is such as ''$"):
+        UCARP.replace(name=5)
     assert FREEBSD.replace(traffic_class=(0x10, 0)).replace(traffic_class=None) == FREEBSD
+
+
+def test_every_choice_of_yes_or_no_can_be_made() -> None:
+    choices = [name for name, value in FREEBSD._asdict().items() if isinstance(value, bool)]
+    assert "demote_raises_advskew" in choices
+    for name in choices:
+        for value in (False, True):
+            assert getattr(FREEBSD.replace(**{name: value}), name) is value
 
 
 def test_what_is_no_profile_is_refused() -> None:
@@ -171,7 +237,8 @@ def test_all_releases_of_freebsd_check_alike() -> None:
 
 def test_what_else_receivers_refuse() -> None:
     assert those_with("multicast_required", True) == NETBSDS
-    assert those_with("init_refuses", True) == NETBSDS
+    assert those_with("init_refuses", True) == NETBSDS | {"OpenBSD"}
+    assert those_with("peer_separates", True) == {"OpenBSD"}
     assert those_with("own_source_ignored", True) == {"UCarp"}
     assert those_with("group_checked", True) == {"UCarp"}
     assert those_with("unicast_skips_ttl", True) == {"FreeBSD 14"}
@@ -206,7 +273,10 @@ def test_demotion() -> None:
     assert those_with("demotion_end_advertised", False) == NETBSDS | {"OpenBSD", "UCarp"}
     assert those_with("ifdown_demotion_factor", 0) == {"UCarp"}
     assert those_with("ifdown_demotion_factor", 1) == {"OpenBSD"}
+    others = {profile.name for profile in PROFILES} - {"OpenBSD"}
+    assert those_with("ifdown_demotion_factor", 240) == others - {"UCarp"}
     assert those_with("senderr_demotion_factor", 1) == {"OpenBSD"}
+    assert those_with("senderr_demotion_factor", 240) == others
     assert those_with("demote_raises_advskew", True) == set()
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip_address
 
-from carpproto.core.errors import ConfigError
+from carpproto.core.errors import ConfigError, shown
 
 Address = IPv4Address | IPv6Address
 AddressLike = str | IPv4Address | IPv6Address | IPv4Interface | IPv6Interface
@@ -53,7 +53,8 @@ def parse_address(value: AddressLike) -> Address:
         if address is not None and (not slash or _is_prefix_length(prefix, address)):
             return address
     raise ConfigError(
-        f"{value!r} is not an address; give one such as 192.0.2.1, 192.0.2.1/24 or 2001:db8::1"
+        f"{shown(value)} is not an address; "
+        "give one such as 192.0.2.1, 192.0.2.1/24 or 2001:db8::1"
     )
 
 
@@ -71,7 +72,7 @@ def canonical_order(addresses: Iterable[AddressLike]) -> tuple[Address, ...]:
     where BSD kernels keep the scope, zeroed. (FreeBSD ``carp_hmac_prepare``.)
     """
     if isinstance(addresses, (str, bytes)) or not isinstance(addresses, Iterable):
-        raise ConfigError(f"addresses is {addresses!r}; give a list of addresses")
+        raise ConfigError(f"addresses is {shown(addresses)}; give a list of addresses")
     distinct = {_without_embedded_scope(parse_address(address)) for address in addresses}
     return tuple(sorted(distinct - _NEVER_HASHED, key=lambda a: (a.version, int(a))))
 
@@ -87,7 +88,7 @@ def parse_host_address(value: AddressLike) -> Address:
 def parse_host_addresses(values: Iterable[AddressLike]) -> tuple[Address, ...]:
     """A list of them, duplicates once."""
     if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
-        raise ConfigError(f"addresses is {values!r}; give a list of addresses")
+        raise ConfigError(f"addresses is {shown(values)}; give a list of addresses")
     return tuple(dict.fromkeys(parse_host_address(value) for value in values))
 
 
@@ -127,5 +128,7 @@ def parse_mac(text: str) -> bytes:
     except (ValueError, AttributeError, TypeError):
         octets = b""
     if len(octets) != 6 or text.count(":") != 5:
-        raise ConfigError(f"{text!r} is not a MAC address; give one such as 52:54:00:00:00:0a")
+        raise ConfigError(
+            f"{shown(text)} is not a MAC address; give one such as 52:54:00:00:00:0a"
+        )
     return octets

@@ -26,7 +26,7 @@ from functools import partial
 from typing import Any, NamedTuple, NoReturn, cast
 
 from carpproto.core.addresses import Address
-from carpproto.core.errors import ConfigError, DecodeError, Reason
+from carpproto.core.errors import ConfigError, DecodeError, Reason, shown
 
 PROTOCOL = 112
 """The IP protocol number, which VRRP uses too."""
@@ -185,9 +185,9 @@ def _misfit(advertisement: Advertisement) -> ConfigError:
         value = getattr(advertisement, name)
         if not isinstance(value, int) or not 0 <= value <= limit:
             return ConfigError(
-                f"{name} {value!r} does not fit; it is a whole number, 0 to {limit}"
+                f"{name} {shown(value)} does not fit; it is a whole number, 0 to {limit}"
             )
     checksum = advertisement.checksum
     if checksum is not None and not (isinstance(checksum, int) and 0 <= checksum <= 0xFFFF):
-        return ConfigError(f"checksum {checksum!r} does not fit; it is None or 0 to 65535")
-    return ConfigError(f"digest {advertisement.digest!r} does not fit; it is 20 bytes")
+        return ConfigError(f"checksum {shown(checksum)} does not fit; it is None or 0 to 65535")
+    return ConfigError(f"digest {shown(advertisement.digest)} does not fit; it is 20 bytes")

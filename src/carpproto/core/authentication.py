@@ -16,7 +16,7 @@ from typing import NamedTuple, Protocol
 
 from carpproto.core.addresses import Address, AddressLike, canonical_order, parse_mac
 from carpproto.core.advertisement import Advertisement
-from carpproto.core.errors import ConfigError
+from carpproto.core.errors import ConfigError, shown
 
 KEY_LENGTH = 20
 """Bytes of a key, and of a digest."""
@@ -171,10 +171,10 @@ class Authenticator:
         mac: str | None = None,
     ) -> None:
         if not isinstance(vhid, int) or isinstance(vhid, bool) or not 1 <= vhid <= 255:
-            raise ConfigError(f"vhid {vhid!r} is out of range; it is 1 to 255")
+            raise ConfigError(f"vhid {shown(vhid)} is out of range; it is 1 to 255")
         rules = _FREEBSD_RULES if profile is None else profile
         if not hasattr(rules, "passphrase_kept"):
-            raise ConfigError(f"profile {profile!r} is no Profile; give FREEBSD or another")
+            raise ConfigError(f"profile {shown(profile)} is no Profile; give FREEBSD or another")
         # OpenSSL is loaded with the first key, not with the import of the library.
         from hmac import compare_digest
 
@@ -202,7 +202,9 @@ class Authenticator:
         try:
             octets = counter.to_bytes(8, "big")
         except (OverflowError, AttributeError):
-            raise ConfigError(f"counter {counter!r} does not fit; it is 0 to 2**64 - 1") from None
+            raise ConfigError(
+                f"counter {shown(counter)} does not fit; it is 0 to 2**64 - 1"
+            ) from None
         return self._digest(self._inner, octets)
 
     def verify(self, advertisement: Advertisement) -> bool:
@@ -230,7 +232,7 @@ class Authenticator:
         """The same with its digest, and the checksum left for `encode` to compute."""
         if advertisement.vhid != self.vhid:
             raise ConfigError(
-                f"an advertisement of vhid {advertisement.vhid!r} cannot be signed for "
+                f"an advertisement of vhid {shown(advertisement.vhid)} cannot be signed for "
                 f"vhid {self.vhid}"
             )
         digest = self.digest(advertisement.counter)

@@ -17,7 +17,7 @@ from carpproto.core.addresses import (
     parse_host_addresses,
 )
 from carpproto.core.authentication import Authenticator, key_from_bytes, key_from_passphrase
-from carpproto.core.errors import ConfigError
+from carpproto.core.errors import ConfigError, shown
 from carpproto.core.profile import FREEBSD, Profile
 
 
@@ -105,13 +105,15 @@ class VirtualHostConfig:
             values.update(passphrase=None, key=None)
         unknown = sorted(set(changes) - set(values))
         if unknown:
-            raise ConfigError(f"a virtual host has no {unknown[0]!r}; it has {', '.join(values)}")
+            raise ConfigError(
+                f"a virtual host has no {shown(unknown[0])}; it has {', '.join(values)}"
+            )
         return VirtualHostConfig(**{**values, **changes})
 
     def destination(self, family: int) -> Address:
         """Where advertisements of a family go."""
         if family not in GROUPS:
-            raise ConfigError(f"family {family!r} is none; it is 4 or 6")
+            raise ConfigError(f"family {shown(family)} is none; it is 4 or 6")
         return (self.peer if family == 4 else self.peer6) or GROUPS[family]
 
     def require(self, profile: Profile) -> None:
@@ -191,4 +193,4 @@ def check_range(name: str, value: object, low: int, high: int, system: str = "")
     """Raise `ConfigError` unless ``value`` is a whole number from ``low`` to ``high``."""
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
         on = f" on {system}" if system else ""
-        raise ConfigError(f"{name} {value!r} is out of range; it is {low} to {high}{on}")
+        raise ConfigError(f"{name} {shown(value)} is out of range; it is {low} to {high}{on}")

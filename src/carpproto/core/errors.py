@@ -63,6 +63,14 @@ class Reason(str, Enum):
         return str(self.value)
 
 
+def shown(value: object) -> str:
+    """``repr`` for a message: a whole number of thousands of digits has none in Python."""
+    try:
+        return repr(value)
+    except ValueError:
+        return f"a value of type {type(value).__name__} that is too long to show"
+
+
 class CarpError(Exception):
     """The base of both errors; catches everything that the library raises on its own."""
 

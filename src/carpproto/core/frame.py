@@ -22,7 +22,7 @@ from carpproto.core.addresses import (
     parse_mac,
 )
 from carpproto.core.advertisement import HOP_LIMIT, PROTOCOL
-from carpproto.core.errors import ConfigError, DecodeError, Reason
+from carpproto.core.errors import ConfigError, DecodeError, Reason, shown
 
 ETHERTYPE_IPV4 = 0x0800
 ETHERTYPE_ARP = 0x0806
@@ -299,7 +299,7 @@ def build_ethernet(
     header = parse_mac(destination) + parse_mac(source)
     for position, tag in enumerate(tags):
         if not 0 <= tag <= 0xFFFF:
-            raise ConfigError(f"VLAN tag {tag!r} is out of range; it is 0 to 65535")
+            raise ConfigError(f"VLAN tag {shown(tag)} is out of range; it is 0 to 65535")
         kind = _VLAN_TAG if position == len(tags) - 1 else _SERVICE_TAG
         header += kind.to_bytes(2, "big") + tag.to_bytes(2, "big")
     return header + ethertype.to_bytes(2, "big") + payload
@@ -331,7 +331,7 @@ def build_ip(
         ("identification", identification, 0xFFFF),
     ):
         if not isinstance(value, int) or not 0 <= value <= limit:
-            raise ConfigError(f"{name} {value!r} is out of range; it is 0 to {limit}")
+            raise ConfigError(f"{name} {shown(value)} is out of range; it is 0 to {limit}")
     if source.version != destination.version:
         raise ConfigError(f"source {source} and destination {destination} differ in family")
     if source.version == 6:

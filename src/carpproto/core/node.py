@@ -32,7 +32,7 @@ from carpproto.core.advertisement import (
     pseudo_header,
 )
 from carpproto.core.config import VirtualHostConfig, check_range
-from carpproto.core.errors import ConfigError, DecodeError, Reason
+from carpproto.core.errors import ConfigError, DecodeError, Reason, shown
 from carpproto.core.events import (
     AddressAdded,
     AddressRemoved,
@@ -198,6 +198,7 @@ class Node:
         self._looks_closer = (
             profile.multicast_required
             or profile.init_refuses
+            or profile.peer_separates
             or profile.own_source_ignored
             or profile.group_checked
         )
@@ -214,9 +215,9 @@ class Node:
         link-local one). Raises `ConfigError` for a name that is taken, or a bad value.
         """
         if not isinstance(name, str) or not name:
-            raise ConfigError(f"interface {name!r} is no name; give text such as em0")
+            raise ConfigError(f"interface {shown(name)} is no name; give text such as em0")
         if name in self._interfaces:
-            raise ConfigError(f"interface {name!r} is there already; give each another name")
+            raise ConfigError(f"interface {shown(name)} is there already; give each another name")
         octets = parse_mac(mac)
         if octets[0] & 1:
             raise ConfigError(f"MAC {mac} is a group's; give the interface's own")
@@ -230,17 +231,17 @@ class Node:
         """
         if self._interface(interface).up:
             raise ConfigError(
-                f"{interface!r} is up; give handle() VirtualHostAdded while the node runs"
+                f"{shown(interface)} is up; give handle() VirtualHostAdded while the node runs"
             )
         self._add(interface, config)
 
     def _add(self, interface: str, config: VirtualHostConfig) -> _Member:
         where = self._interface(interface)
         if not isinstance(config, VirtualHostConfig):
-            raise ConfigError(f"{config!r} is no VirtualHostConfig")
+            raise ConfigError(f"{shown(config)} is no VirtualHostConfig")
         if config.vhid in where.members:
             raise ConfigError(
-                f"vhid {config.vhid} is on {interface!r} already; "
+                f"vhid {config.vhid} is on {shown(interface)} already; "
                 "each virtual host of an interface has its own, 1 to 255"
             )
         self._check_free(interface, where, config.vhid, config.addresses)
@@ -305,7 +306,7 @@ class Node:
             return {**self._settings, "demotion": self._demotion}[name]
         except (KeyError, TypeError):
             known = ", ".join([*self._settings, "demotion"])
-            raise ConfigError(f"there is no setting {name!r}; there are {known}") from None
+            raise ConfigError(f"there is no setting {shown(name)}; there are {known}") from None
 
     def virtual_hosts(self, interface: str | None = None) -> tuple[VirtualHost, ...]:
         """The virtual hosts of an interface, or all, in the order in which they came."""
@@ -373,10 +374,15 @@ class Node:
         """
         handler = self._HANDLERS.get(type(event))
         if handler is None:
-            raise ConfigError(f"{event!r} is no event; see carpproto.core.events")
+            raise ConfigError(f"{shown(event)} is no event; see carpproto.core.events")
         if type(now) is not float or not self._now < now < LATEST:
             now = later(self._now, now)
         self._now = now
+        if type(event) not in _FREQUENT:
+            # It may make any MASTER advertise; nothing is half done if a counter is refused.
+            for member in self._members():
+                if member.host.state is State.MASTER:
+                    member.host.draw_counters()
         actions: list[Action] = []
         handler(self, event, now, actions)
         return tuple(actions)
@@ -416,7 +422,7 @@ class Node:
             return self._interfaces[name]
         except (KeyError, TypeError):
             known = ", ".join(self._interfaces) or "none yet"
-            raise ConfigError(f"there is no interface {name!r}; there are: {known}") from None
+            raise ConfigError(f"there is no interface {shown(name)}; there are: {known}") from None
 
     def _member(self, interface: str, vhid: int) -> _Member:
         where = self._interface(interface)
@@ -425,7 +431,7 @@ class Node:
         except (KeyError, TypeError):
             known = ", ".join(str(known) for known in where.members) or "none"
             raise ConfigError(
-                f"there is no vhid {vhid!r} on {interface!r}; it has: {known}"
+                f"there is no vhid {shown(vhid)} on {shown(interface)}; it has: {known}"
             ) from None
 
     def _members(self) -> list[_Member]:
@@ -442,6 +448,8 @@ class Node:
             payload = _as_bytes(payload)
         if type(source) is not type(destination):
             raise ConfigError(f"source {source} and destination {destination} differ in family")
+        if hop_limit != HOP_LIMIT:
+            check_range("hop_limit", hop_limit, 0, 0xFF)
         family = 4 if type(source) is IPv4Address else 6
         self._counts["ipackets" if family == 4 else "ipackets6"] += 1
         covered = b""
@@ -508,7 +516,8 @@ class Node:
             faults[Reason.BADSUM] = (int.from_bytes(payload[6:8], "big"), None)
         if payload[0] >> 4 != VERSION:
             faults[Reason.BADVER] = (payload[0] >> 4, VERSION)
-        if not self._is_known(member, family):
+        strangers = profile.peer_separates and family == 4 and destination.is_multicast == unicast
+        if strangers or not self._is_known(member, family):
             faults[Reason.BADVHID] = (payload[1], None)
         return faults
 
@@ -548,7 +557,8 @@ class Node:
         check_advertisement(advertisement)
         if source.version != event.family:
             raise ConfigError(
-                f"family {event.family!r} does not fit the source {source}; give {source.version}"
+                f"family {shown(event.family)} does not fit the source {source}; "
+                f"give {source.version}"
             )
         self._counts["ipackets" if event.family == 4 else "ipackets6"] += 1
         vhid, version = advertisement.vhid, advertisement.version
@@ -572,7 +582,9 @@ class Node:
             self._tell(self._member(event.interface, event.vhid), event, now, actions)
             return
         if event.interface is not None or event.vhid is not None:
-            raise ConfigError(f"{event!r} names half a timer; give interface and vhid, or neither")
+            raise ConfigError(
+                f"{shown(event)} names half a timer; give interface and vhid, or neither"
+            )
         due: list[tuple[float, int, _Member]] = []
         while self._timers and self._timers[0][0] <= now:
             at, sequence, member = heappop(self._timers)
@@ -584,6 +596,13 @@ class Node:
                 due.append((deadline, sequence, member))
             else:
                 self._schedule(member)
+        try:
+            for _, _, member in due:
+                member.host.draw_counters()
+        except ConfigError:
+            for _, _, member in due:
+                self._schedule(member)
+            raise
         for _, _, member in sorted(due, key=lambda entry: entry[:2]):
             self._tell(member, event, now, actions)
 
@@ -666,7 +685,7 @@ class Node:
             for address in addresses:
                 if other != vhid and address in member.host.config.addresses:
                     raise ConfigError(
-                        f"{address} is a virtual address of vhid {other} on {interface!r} "
+                        f"{address} is a virtual address of vhid {other} on {shown(interface)} "
                         f"already; take it from there before vhid {vhid} gets it"
                     )
 
@@ -787,6 +806,9 @@ class Node:
 
     def __repr__(self) -> str:
         return f"<Node {self.profile.name}: {', '.join(self._interfaces) or 'no interfaces'}>"
+
+
+_FREQUENT = (DatagramReceived, AdvertisementReceived, TimerExpired, SendSucceeded)
 
 
 def _as_bytes(payload: object) -> bytes:

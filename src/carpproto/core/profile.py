@@ -11,7 +11,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any, NamedTuple, cast
 
-from carpproto.core.errors import ConfigError, Reason
+from carpproto.core.errors import ConfigError, Reason, shown
 
 
 class DemotionStyle(Enum):
@@ -145,8 +145,13 @@ class Profile(NamedTuple):
     FreeBSD and OpenBSD: no (freebsd/injected). For UCarp see ``group_checked``."""
 
     init_refuses: bool = False
-    """Whether a virtual host in INIT counts as unknown (badvhid). NetBSD: yes, as its carp
-    interface is not running then (``carp_proto_input_c``); the others: no."""
+    """Whether a virtual host in INIT counts as unknown (badvhid). NetBSD and OpenBSD: yes, as
+    its carp interface is not running then (``carp_proto_input_c``); the others: no."""
+
+    peer_separates: bool = False
+    """Whether an IPv4 packet that is not sent as the own ones are counts as of an unknown vhid
+    (badvhid): a multicast one where there is a unicast peer, a unicast one where there is none.
+    OpenBSD: yes (``carp_proto_input_c``); FreeBSD takes both (freebsd/injected)."""
 
     own_source_ignored: bool = False
     """Whether a packet from the own address is passed over as an echo. UCarp: yes
@@ -304,7 +309,7 @@ class Profile(NamedTuple):
         """A profile that differs in the named fields; `ConfigError` for an unknown one."""
         for name in changes:
             if name not in self._fields:
-                raise ConfigError(f"a profile has no field {name!r}; see Profile._fields")
+                raise ConfigError(f"a profile has no field {shown(name)}; see Profile._fields")
         return check_profile(self._replace(**changes))
 
     def __repr__(self) -> str:
@@ -314,11 +319,13 @@ class Profile(NamedTuple):
 def check_profile(profile: object) -> Profile:
     """The profile; `ConfigError` for what is none, and for a value that a field cannot have."""
     if not isinstance(profile, Profile):
-        raise ConfigError(f"profile {profile!r} is no Profile; give FREEBSD or another")
+        raise ConfigError(f"profile {shown(profile)} is no Profile; give FREEBSD or another")
     for name, value in profile._asdict().items():
         example = _EXAMPLES.get(name, Profile._field_defaults.get(name, ""))
         if not (_fits(name, value, example) or (value is None and name in _EXAMPLES)):
-            raise ConfigError(f"{name} {value!r} does not fit; it is such as {example!r}")
+            raise ConfigError(
+                f"{name} {shown(value)} does not fit; it is such as {shown(example)}"
+            )
     return profile
 
 
@@ -326,12 +333,14 @@ def _fits(name: str, value: object, example: object) -> bool:
     if type(value) is not type(example):
         return False
     if isinstance(example, int):
-        return cast(int, value) >= 0
+        return 0 <= cast(int, value) <= _C_INT
     if name in _PAIRS:
         first, *more = cast(tuple[object, ...], value) or (None,)
         return len(more) == 1 and type(first) is type(more[0]) is _PAIRS[name]
     return True
 
+
+_C_INT = (1 << 31) - 1
 
 # Fields that may be None, with a value that they may have besides.
 _EXAMPLES: dict[str, object] = {"traffic_class": (0x10, 0), "announces_again": 3}
@@ -392,6 +401,8 @@ OPENBSD = FREEBSD.replace(
     link_local_hashed=False,
     link_local_either=True,
     counter_constant=True,
+    init_refuses=True,
+    peer_separates=True,
     advbase_minimum=0,
     advbase_maximum=254,
     zero_interval=True,

@@ -20,7 +20,7 @@ from carpproto.core.actions import SendAdvertisement
 from carpproto.core.addresses import Address, parse_address
 from carpproto.core.authentication import Authenticator
 from carpproto.core.config import check_range
-from carpproto.core.errors import ConfigError
+from carpproto.core.errors import ConfigError, shown
 from carpproto.core.events import AdvertisementReceived
 from carpproto.core.profile import Profile, check_profile
 from carpproto.core.virtual_host import (
@@ -119,7 +119,7 @@ class ReplayGuard:
         memory: int = 4096,
     ) -> None:
         if not isinstance(authenticator, Authenticator):
-            raise ConfigError(f"{authenticator!r} is no Authenticator; give the group's")
+            raise ConfigError(f"{shown(authenticator)} is no Authenticator; give the group's")
         check_range("memory", memory, 2, 1 << 24)
         self._authenticator = authenticator
         self._constant = profile is None or check_profile(profile).counter_constant
@@ -139,7 +139,9 @@ class ReplayGuard:
         the state machine refuses it. Raises `ConfigError` for the caller's mistakes.
         """
         if not isinstance(seen, (AdvertisementReceived, SendAdvertisement)):
-            raise ConfigError(f"{seen!r} is neither AdvertisementReceived nor SendAdvertisement")
+            raise ConfigError(
+                f"{shown(seen)} is neither AdvertisementReceived nor SendAdvertisement"
+            )
         heard, source = seen.advertisement, parse_address(seen.source)
         check_advertisement(heard)
         self._now = now = later(self._now, now)

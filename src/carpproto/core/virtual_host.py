@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from enum import Enum
+from ipaddress import IPv4Address
 from itertools import count
 from typing import Any, ClassVar, Literal, get_args
 
@@ -45,7 +46,7 @@ from carpproto.core.addresses import (
 )
 from carpproto.core.advertisement import Advertisement, encode, pseudo_header
 from carpproto.core.config import VirtualHostConfig, check_range
-from carpproto.core.errors import ConfigError, Reason
+from carpproto.core.errors import ConfigError, Reason, shown
 from carpproto.core.events import (
     AddressAdded,
     AddressRemoved,
@@ -227,7 +228,7 @@ class VirtualHost:
         counter: Counter | None = None,
     ) -> None:
         if not isinstance(config, VirtualHostConfig):
-            raise ConfigError(f"{config!r} is no VirtualHostConfig")
+            raise ConfigError(f"{shown(config)} is no VirtualHostConfig")
         config.require(check_profile(profile))
         self.config = config
         self.profile = profile
@@ -282,7 +283,9 @@ class VirtualHost:
             handler = self._HANDLERS[type(event)]
         except KeyError:
             if not isinstance(event, get_args(Event)):
-                raise ConfigError(f"{event!r} is no event; see carpproto.core.events") from None
+                raise ConfigError(
+                    f"{shown(event)} is no event; see carpproto.core.events"
+                ) from None
             return ()
         if type(now) is float and self._now < now < LATEST:
             self._now = now
@@ -296,8 +299,10 @@ class VirtualHost:
 
     def _on_advertisement(self, event: AdvertisementReceived, actions: list[Action]) -> None:
         # What happens most often, in one method and without names that take long to look up.
-        family, heard = event[1], event[3]
+        family, source, heard = event[1], event[2], event[3]
         check_advertisement(heard)
+        if type(source) is not IPv4Address:
+            parse_address(source)
         config = self.config
         if heard[0] != config.vhid or family not in config.families:
             actions.append(self._drop(Reason.BADVHID, event))
@@ -382,9 +387,9 @@ class VirtualHost:
     def _on_interface(self, event: InterfaceChanged, actions: list[Action]) -> None:
         if event.vhid not in (None, self.config.vhid) or bool(event.up) is self._up:
             return
-        self._up = bool(event.up)
         if event.vhid is not None and not event.up and self.profile.bows_out:
             self._bow_out(actions)
+        self._up = bool(event.up)
         self._check(actions)
 
     def _on_link(self, event: LinkChanged, actions: list[Action]) -> None:
@@ -418,9 +423,9 @@ class VirtualHost:
 
     def _on_demotion(self, event: DemotionAdjusted, actions: list[Action]) -> None:
         if not isinstance(event.delta, int):
-            raise ConfigError(f"demotion {event.delta!r} is no whole number")
+            raise ConfigError(f"demotion {shown(event.delta)} is no whole number")
         if self.state is State.MASTER:
-            self._draw_counters()
+            self.draw_counters()
         began = self.demotion <= 0 < self.demotion + event.delta
         self.demotion += event.delta
         self._measure()
@@ -472,7 +477,9 @@ class VirtualHost:
             return
         hold = later(0.0, event.hold)
         if event.state not in (State.MASTER, State.BACKUP):
-            raise ConfigError(f"state {event.state!r} cannot be requested; ask MASTER or BACKUP")
+            raise ConfigError(
+                f"state {shown(event.state)} cannot be requested; ask MASTER or BACKUP"
+            )
         if self.profile.reconfigured is Reaction.RESTARTED:
             self._configure()
             self._restart(actions)
@@ -509,7 +516,7 @@ class VirtualHost:
         if transition is None:
             return
         if transition[0] is State.MASTER:
-            self._draw_counters()
+            self.draw_counters()
         source = None
         if heard is not None:
             family, source = heard.family, parse_address(heard.source)
@@ -706,13 +713,13 @@ class VirtualHost:
         if self.profile.counter_constant:
             return self._learnt or 0
         if self._learnt is None:
-            self._draw_counters()
+            self.draw_counters()
             return self._drawn.pop(0)
         self._learnt = (self._learnt + 1) % _COUNTERS
         return self._learnt
 
-    def _draw_counters(self) -> None:
-        """Draw what the next advertisements need before anything changes: it may be refused."""
+    def draw_counters(self) -> None:
+        """Draw what the next advertisements need, before anything changes: it may be refused."""
         if self._learnt is None:
             while len(self._drawn) < len(self.config.families):
                 self._drawn.append(_checked_counter(self._next_counter()))
@@ -763,7 +770,7 @@ def _first_counter(
 
 def _checked_counter(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < _COUNTERS:
-        raise ConfigError(f"counter {value!r} is out of range; it is 0 to 2**64 - 1")
+        raise ConfigError(f"counter {shown(value)} is out of range; it is 0 to 2**64 - 1")
     return value
 
 
@@ -787,7 +794,9 @@ def check_setting(event: SettingChanged) -> int:
     """The value; `ConfigError` for an unknown setting or a value out of its range."""
     limits = SETTINGS.get(event.name) if isinstance(event.name, str) else None
     if limits is None:
-        raise ConfigError(f"there is no setting {event.name!r}; there are {', '.join(SETTINGS)}")
+        raise ConfigError(
+            f"there is no setting {shown(event.name)}; there are {', '.join(SETTINGS)}"
+        )
     value = int(event.value) if isinstance(event.value, bool) else event.value
     check_range(event.name, value, *limits)
     return value
@@ -796,13 +805,15 @@ def check_setting(event: SettingChanged) -> int:
 def check_advertisement(heard: object) -> None:
     """Raise `ConfigError` for what is no Advertisement, or one that no wire can carry."""
     if type(heard) is not Advertisement:
-        raise ConfigError(f"{heard!r} is no Advertisement; decode() makes one")
+        raise ConfigError(f"{shown(heard)} is no Advertisement; decode() makes one")
     try:
         if 0 <= heard[0] | heard[1] | heard[2] | heard[3] <= 0xFF:
             return
     except TypeError:
         pass
-    raise ConfigError(f"{heard!r} does not fit; vhid, advbase, advskew and demote are 0 to 255")
+    raise ConfigError(
+        f"{shown(heard)} does not fit; vhid, advbase, advskew and demote are 0 to 255"
+    )
 
 
 LATEST = float(1 << 44)
@@ -813,7 +824,7 @@ def later(last: float, now: float) -> float:
     """The later of two times; `ConfigError` for what is no time."""
     if type(now) is not float:
         if not isinstance(now, (int, float)) or isinstance(now, bool):
-            raise ConfigError(f"time {now!r} is no number; give seconds as a float")
+            raise ConfigError(f"time {shown(now)} is no number; give seconds as a float")
         try:
             now = float(now)
         except OverflowError:
