@@ -178,6 +178,8 @@ class Node:
     ``counter`` is a first counter or a callable that yields 64-bit counters, as for
     `VirtualHost`; the default counts from 0 in every virtual host. Give ``secrets.randbits``
     of 64 bits to what speaks on a network.
+
+    ``rearmed`` rises whenever `deadline` may have become earlier; who asks often looks at that.
     """
 
     def __init__(self, *, profile: Profile = FREEBSD, counter: Counter | None = None) -> None:
@@ -195,16 +197,17 @@ class Node:
         }
         self._demotion = 0
         self._counts: dict[str, int] = dict.fromkeys(CARPSTATS + _MORE, 0)
-        self._looks_closer = (
+        self._particular = (
             profile.multicast_required
             or profile.init_refuses
             or profile.peer_separates
             or profile.own_source_ignored
             or profile.group_checked
         )
+        self._looks_closer = self._particular
         self._now = -LATEST
         self._timers: list[tuple[float, int, _Member]] = []
-        self._sequence = 0
+        self.rearmed: int = 0
 
     # -- describing it -----------------------------------------------------------------------
 
@@ -414,8 +417,8 @@ class Node:
         at = member.host.deadline
         member.scheduled = at
         if at is not None:
-            self._sequence += 1
-            heappush(self._timers, (at, self._sequence, member))
+            self.rearmed += 1
+            heappush(self._timers, (at, self.rearmed, member))
 
     def _interface(self, name: str) -> _Interface:
         try:
@@ -443,31 +446,38 @@ class Node:
         # What happens most often; so without names that take long to look up.
         name, source, destination, hop_limit, payload = event
         where = self._interface(name)
-        source, destination = parse_address(source), parse_address(destination)
+        family = 4
+        if type(source) is not IPv4Address or type(destination) is not IPv4Address:
+            source, destination = parse_address(source), parse_address(destination)
+            family = source.version
+            if destination.version != family:
+                raise ConfigError(
+                    f"source {source} and destination {destination} differ in family"
+                )
         if type(payload) is not bytes:
             payload = _as_bytes(payload)
-        if type(source) is not type(destination):
-            raise ConfigError(f"source {source} and destination {destination} differ in family")
         if hop_limit != HOP_LIMIT:
             check_range("hop_limit", hop_limit, 0, 0xFF)
-        family = 4 if type(source) is IPv4Address else 6
-        self._counts["ipackets" if family == 4 else "ipackets6"] += 1
-        covered = b""
-        if family == 6 and self.profile.pseudo_header:
-            covered = pseudo_header(source, destination)
         error = advertisement = None
         try:
-            advertisement = decode(payload, pseudo_header=covered)
+            if family == 4:
+                self._counts["ipackets"] += 1
+                advertisement = decode(payload)
+            else:
+                self._counts["ipackets6"] += 1
+                covered = b""
+                if self.profile.pseudo_header:
+                    covered = pseudo_header(source, destination)
+                advertisement = decode(payload, pseudo_header=covered)
         except DecodeError as fault:
             error = fault
         member = where.members.get(payload[1]) if len(payload) > 1 else None
         if (
             advertisement is None
             or member is None
+            or self._looks_closer
             or hop_limit != HOP_LIMIT
             or family not in member.host.config.families
-            or self._looks_closer
-            or not self._settings["allow"]
         ):
             faults = self._faults(where, member, source, destination, hop_limit, payload, error)
             vhid = payload[1] if len(payload) > 1 else None
@@ -739,6 +749,7 @@ class Node:
         for member in members:
             self._tell(member, event, now, actions)
         if event.name == "allow":
+            self._looks_closer = self._particular or not value
             self._suppress(members, now, actions)
 
     def _on_demotion(self, event: DemotionAdjusted, now: float, actions: list[Action]) -> None:
