@@ -7,9 +7,8 @@ Must not know of sockets, clocks or other machines. A `Node` looks at how a pack
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial
-from heapq import heappop, heappush
+from collections.abc import Iterable, Iterator, Mapping
+from heapq import heappop, heappush, heapreplace
 from ipaddress import IPv4Address
 from typing import Any, ClassVar, cast
 
@@ -28,6 +27,7 @@ from carpproto.core.advertisement import (
     HOP_LIMIT,
     LENGTH,
     VERSION,
+    Advertisement,
     decode,
     pseudo_header,
 )
@@ -87,11 +87,6 @@ CARPSTATS = (
 The kernel never raises hdrops, badaddrs, onomem, ostates or preempt for what a peer sends."""
 
 _MORE = ("notallowed", "loop")
-
-# What AdvertisementReceived._make does, without a Python frame.
-_received: Callable[[tuple[Any, ...]], AdvertisementReceived] = partial(
-    cast(Any, tuple.__new__), AdvertisementReceived
-)
 
 _SEND_ERRORS = 3  # CARP_SENDAD_MAX_ERRORS
 _SEND_SUCCESSES = 3  # CARP_SENDAD_MIN_SUCCESS
@@ -270,14 +265,17 @@ class Node:
         """When to say `TimerExpired`, on the clock of ``now``; None while no timer runs."""
         timers = self._timers
         while timers:
-            at, _, member = timers[0]
-            if at == member.scheduled and at == member.host.deadline:
-                return at
-            heappop(timers)
+            at, sequence, member = timers[0]
             if at == member.scheduled:
-                # The host's deadline moved to later since.
-                member.scheduled = None
-                self._schedule(member)
+                moved = member.host.deadline
+                if moved == at:
+                    return at
+                # It is later than it was, or there is none any more.
+                member.scheduled = moved
+                if moved is not None:
+                    heapreplace(timers, (moved, sequence, member))
+                    continue
+            heappop(timers)
         return None
 
     @property
@@ -392,20 +390,40 @@ class Node:
 
     def _tell(self, member: _Member, event: Event, now: float, actions: list[Action]) -> None:
         """Hand an event to a virtual host; count and time what follows."""
+        done = member.host.handle(event, now)
+        self._account(done)
+        actions.extend(done)
+        self._reschedule(member)
+
+    def _hear(
+        self,
+        member: _Member,
+        family: int,
+        source: Address,
+        heard: Advertisement,
+        now: float,
+        actions: list[Action],
+    ) -> None:
+        """As `_tell`, for an advertisement; ``actions`` is empty."""
         host, scheduled = member.host, member.scheduled
-        done = host.handle(event, now)
-        if done:
-            for action in done:
-                if type(action) is SendAdvertisement:
-                    self._counts["opackets" if action.family == 4 else "opackets6"] += 1
-                elif type(action) is PacketDropped:
-                    self._counts[action.reason.value] += 1
-            actions.extend(done)
-        elif type(event) is AdvertisementReceived and scheduled is not None:
-            # It started a master-down timer again at the most, or none: is that any earlier?
-            if now + host.master_down_interval / TICKS >= scheduled:
-                return
-        deadline = host.deadline
+        host.hear(family, source, heard, now, actions)
+        if actions:
+            self._account(actions)
+        elif scheduled is not None and now + host.master_down_interval / TICKS >= scheduled:
+            return  # it started a master-down timer again at the most, and that is not earlier
+        self._reschedule(member)
+
+    def _account(self, actions: Iterable[Action]) -> None:
+        """Count what was sent and what was dropped."""
+        for action in actions:
+            if type(action) is SendAdvertisement:
+                self._counts["opackets" if action.family == 4 else "opackets6"] += 1
+            elif type(action) is PacketDropped:
+                self._counts[action.reason.value] += 1
+
+    def _reschedule(self, member: _Member) -> None:
+        """See to it that the timers have an entry at a virtual host's deadline, or earlier."""
+        deadline, scheduled = member.host.deadline, member.scheduled
         if deadline is not None and (scheduled is None or deadline < scheduled):
             self._schedule(member)
 
@@ -484,7 +502,7 @@ class Node:
             if self._refuse(where, name, source, vhid, faults, actions):
                 return
         assert member is not None and advertisement is not None
-        self._tell(member, _received((name, family, source, advertisement)), now, actions)
+        self._hear(member, family, source, advertisement, now, actions)
 
     def _faults(
         self,
@@ -583,7 +601,7 @@ class Node:
         if self._refuse(where, event.interface, source, vhid, faults, actions):
             return
         assert member is not None
-        self._tell(member, event._replace(source=source), now, actions)
+        self._hear(member, event.family, source, advertisement, now, actions)
 
     # -- timers ------------------------------------------------------------------------------
 
@@ -613,7 +631,9 @@ class Node:
             for _, _, member in due:
                 self._schedule(member)
             raise
-        for _, _, member in sorted(due, key=lambda entry: entry[:2]):
+        if len(due) > 1:
+            due.sort(key=lambda entry: entry[:2])
+        for _, _, member in due:
             self._tell(member, event, now, actions)
 
     # -- interfaces and addresses --------------------------------------------------------------

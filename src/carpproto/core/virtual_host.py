@@ -264,7 +264,11 @@ class VirtualHost:
             return self._advertise_at
         if self._hold_until is not None:
             return self._hold_until
-        return min(self._down_at.values(), default=None)
+        running = self._down_at
+        if len(running) == 1:
+            (only,) = running.values()
+            return only
+        return min(running.values(), default=None)
 
     @property
     def holding(self) -> bool:
@@ -279,91 +283,94 @@ class VirtualHost:
         advertisement of another vhid is refused; the interface is not looked at, a node has
         done that. Raises `ConfigError` for the caller's mistakes.
         """
-        try:
-            handler = self._HANDLERS[type(event)]
-        except KeyError:
-            if not isinstance(event, get_args(Event)):
-                raise ConfigError(
-                    f"{shown(event)} is no event; see carpproto.core.events"
-                ) from None
-            return ()
-        if type(now) is float and self._now < now < LATEST:
-            self._now = now
-        else:
-            self._now = later(self._now, now)
         actions: list[Action] = []
-        handler(self, event, actions)
+        if type(event) is AdvertisementReceived:
+            source, heard = event[2], event[3]
+            check_advertisement(heard)
+            if type(source) is not IPv4Address:
+                source = parse_address(source)
+            if type(now) is not float or not self._now < now < LATEST:
+                now = later(self._now, now)
+            self.hear(event[1], source, heard, now, actions)
+        else:
+            handler = self._HANDLERS.get(type(event))
+            if handler is None:
+                if not isinstance(event, get_args(Event)):
+                    raise ConfigError(f"{shown(event)} is no event; see carpproto.core.events")
+                return ()
+            self._now = later(self._now, now)
+            handler(self, event, actions)
         return tuple(actions) if actions else ()
 
     # -- what an event means -----------------------------------------------------------------
 
-    def _on_advertisement(self, event: AdvertisementReceived, actions: list[Action]) -> None:
-        # What happens most often, in one method and without names that take long to look up.
-        family, source, heard = event[1], event[2], event[3]
-        check_advertisement(heard)
-        if type(source) is not IPv4Address:
-            parse_address(source)
+    def hear(
+        self,
+        family: int,
+        source: Address,
+        heard: Advertisement,
+        now: float,
+        actions: list[Action],
+    ) -> None:
+        """Hear an advertisement: what `handle` does with AdvertisementReceived, for a `Node`.
+
+        Nothing is checked but the vhid, the family and the HMAC; ``actions`` are added to.
+        """
+        # What happens most often: in one method, and without names that take long to look up.
+        self._now = now
         config = self.config
         if heard[0] != config.vhid or family not in config.families:
-            actions.append(self._drop(Reason.BADVHID, event))
+            self._drop(Reason.BADVHID, family, source, heard, actions)
             return
         if not self._authenticator.verify(heard):
-            actions.append(self._drop(Reason.BADAUTH, event))
+            self._drop(Reason.BADAUTH, family, source, heard, actions)
             return
         if not self._counter_constant:
             self._learnt = heard[4]
         elif heard[4] == self._learnt:
-            actions.append(self._drop(Reason.LOOP, event))
+            self._drop(Reason.LOOP, family, source, heard, actions)
             return
         if self._hold_until is not None or not self._link:
             return
-        theirs = heard[1] * TICKS + heard[2]
-        if self.state is _MASTER:
-            self._hear_as_master(event, theirs, actions)
-        elif self.state is _BACKUP:
-            own = self.own_interval
-            # How much more demoted they are, where that comes before the intervals.
-            gap = heard[3] - self.demote if self._demote_decides else 0
+        theirs, own = heard[1] * TICKS + heard[2], self.own_interval
+        # How much more demoted they are, where that comes before the intervals.
+        gap = heard[3] - self.demote if self._demote_decides else 0
+        if self.state is _BACKUP:
             if gap > 0:
-                self._pull(Trigger.DEMOTED, actions, own=own, theirs=theirs, heard=event)
+                trigger = Trigger.DEMOTED
             elif self._preempt and own < theirs and not gap:
-                self._pull(Trigger.SLOWER, actions, own=own, theirs=theirs, heard=event)
+                trigger = Trigger.SLOWER
             elif theirs > self._patience:
-                own = self._patience
-                self._pull(Trigger.SILENT, actions, own=own, theirs=theirs, heard=event)
+                trigger, own = Trigger.SILENT, self._patience
             else:
                 length = self._down_length[family] = self.master_down_interval
-                self._down_at[family] = self._now + length / TICKS
-
-    def _hear_as_master(
-        self, event: AdvertisementReceived, theirs: int, actions: list[Action]
-    ) -> None:
-        heard, own = event.advertisement, self.own_interval
-        gap = heard.demote - self.demote if self._demote_decides else 0
-        if gap < 0:
-            trigger = Trigger.UNDEMOTED
-        elif gap > 0:
-            return
-        elif theirs < own or (theirs == own and self._loses_tie(event, heard)):
-            trigger = Trigger.FASTER
+                self._down_at[family] = now + length / TICKS
+                return
+        elif self.state is _MASTER:
+            if gap < 0:
+                trigger = Trigger.UNDEMOTED
+            elif gap > 0:
+                return
+            elif theirs < own or (theirs == own and self._loses_tie(family, source)):
+                trigger = Trigger.FASTER
+            else:
+                if self.profile.announces_to_slower:
+                    actions.append(self._announcement())
+                    self._announce_in = 2
+                return
+            if self.profile.farewell:
+                self._advertise(actions)
         else:
-            if self.profile.announces_to_slower:
-                actions.append(self._announcement())
-                self._announce_in = 2
             return
-        if self.profile.farewell:
-            self._advertise(actions)
-        self._pull(trigger, actions, own=own, theirs=theirs, heard=event)
+        self._pull(trigger, actions, own=own, theirs=theirs, family=family, source=source)
 
-    def _loses_tie(self, event: AdvertisementReceived, heard: Advertisement) -> bool:
+    def _loses_tie(self, family: int, source: Address) -> bool:
         tie = self.profile.tie
         if tie is Tie.RECEIVER_YIELDS:
             return True
         order: Literal["little", "big"] = "little" if tie is Tie.SOURCE_LITTLE_ENDIAN else "big"
-        theirs = parse_address(event.source).packed
-        return int.from_bytes(theirs, order) < int.from_bytes(
-            self._source(event.family).packed, order
-        )
+        own = self._source(family).packed
+        return int.from_bytes(source.packed, order) < int.from_bytes(own, order)
 
     def _on_timer(self, event: TimerExpired, actions: list[Action]) -> None:
         if event.vhid not in (None, self.config.vhid):
@@ -509,7 +516,7 @@ class VirtualHost:
         own: int | None = None,
         theirs: int | None = None,
         family: int | None = None,
-        heard: AdvertisementReceived | None = None,
+        source: Address | None = None,
     ) -> None:
         """Change the state as `TRANSITIONS` says, with what entering it means."""
         transition = TRANSITIONS[self.state].get(trigger)
@@ -517,9 +524,6 @@ class VirtualHost:
             return
         if transition[0] is State.MASTER:
             self.draw_counters()
-        source = None
-        if heard is not None:
-            family, source = heard.family, parse_address(heard.source)
         previous, (self.state, reason) = self.state, transition
         actions.append(
             StateChanged(
@@ -647,9 +651,8 @@ class VirtualHost:
         for family in self.config.families:
             source, destination, source_mac, traffic_class, covered = self._envelope(family)
             counter = self._take_counter()
-            advertisement = self._authenticator.sign(
-                Advertisement(vhid, advbase, advskew, self.demote, counter)
-            )
+            digest = self._authenticator.digest(counter)
+            advertisement = Advertisement(vhid, advbase, advskew, self.demote, counter, digest)
             if covered:
                 encoded = encode(advertisement, pseudo_header=covered)
                 checksum = int.from_bytes(encoded[6:8], "big")
@@ -724,13 +727,17 @@ class VirtualHost:
             while len(self._drawn) < len(self.config.families):
                 self._drawn.append(_checked_counter(self._next_counter()))
 
-    def _drop(self, reason: Reason, event: AdvertisementReceived) -> PacketDropped:
-        vhid = event.advertisement.vhid
-        source = parse_address(event.source)
-        return PacketDropped(self.interface, reason, event.family, source, vhid)
+    def _drop(
+        self,
+        reason: Reason,
+        family: int,
+        source: Address,
+        heard: Advertisement,
+        actions: list[Action],
+    ) -> None:
+        actions.append(PacketDropped(self.interface, reason, family, source, heard.vhid))
 
     _HANDLERS: ClassVar[dict[type, Any]] = {
-        AdvertisementReceived: _on_advertisement,
         TimerExpired: _on_timer,
         InterfaceChanged: _on_interface,
         LinkChanged: _on_link,
