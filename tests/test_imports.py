@@ -47,7 +47,13 @@ FORBIDDEN_IN_CORE = {
     "threading",
     "time",
 }
-THIRD_PARTY = {"core": {"typing_extensions"}, "capture": {"dpkt"}, "cli": set()}
+THIRD_PARTY = {
+    "core": {"typing_extensions"},
+    "capture": {"dpkt"},
+    "simulation": {"tomli", "tqdm"},
+    "testing": {"hypothesis", "pytest"},
+    "cli": set(),
+}
 
 
 def imports(path: Path) -> set[str]:

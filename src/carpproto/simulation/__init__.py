@@ -1,0 +1,1 @@
+"""Clusters without machines."""

@@ -1,0 +1,816 @@
+"""Nodes on segments, with one virtual clock: real frames, no sockets, no waiting.
+
+Must not know how faults are chosen or results are judged. A `Cluster` runs `Node`s, hands the
+frames that they send to those that hear them, and keeps who was MASTER when. Each receiver peels,
+decodes and verifies for itself, as it would on a wire.
+
+Everything random comes from ``seed``, in a stream of its own for each node and each segment, so
+that the same description gives the same run, to the byte, on every Python, and a fault that is
+left out changes as little else as possible.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from heapq import heappop, heappush
+from random import Random
+from typing import Any, NamedTuple, cast
+
+from carpproto.core.actions import (
+    Action,
+    AnnounceAddresses,
+    SendAdvertisement,
+    StateChanged,
+)
+from carpproto.core.addresses import Address, AddressLike, format_mac, parse_address
+from carpproto.core.advertisement import encode
+from carpproto.core.announcement import gratuitous_arp, neighbor_advertisement
+from carpproto.core.config import VirtualHostConfig
+from carpproto.core.errors import ConfigError, DecodeError, Reason, shown
+from carpproto.core.events import (
+    DatagramReceived,
+    Event,
+    InterfaceChanged,
+    LinkChanged,
+    SendFailed,
+    SendSucceeded,
+    SettingChanged,
+    Shutdown,
+    State,
+    TimerExpired,
+)
+from carpproto.core.frame import build, peel
+from carpproto.core.node import Node
+from carpproto.core.profile import FREEBSD, Identification, Profile
+from carpproto.core.virtual_host import TICKS
+
+DELAY = 0.0002
+"""Seconds that a frame takes on a segment, unless told otherwise."""
+
+BACKLOG = 64
+"""Frames that wait for a stalled node; further ones are lost, as in a socket's buffer."""
+
+_ENOBUFS = 105
+_GROUP = 1  # the bit of a MAC's first byte that says: not for one host alone
+
+# What DatagramReceived._make does, without a Python frame.
+_datagram: Callable[[tuple[Any, ...]], DatagramReceived] = partial(
+    cast(Any, tuple.__new__), DatagramReceived
+)
+
+# What happens at one instant: frames first, then what was scheduled, timers last. A caller of
+# a Node drains its packets before it says TimerExpired, too.
+_ARRIVES, _CALLS, _TIMER = range(3)
+
+
+class Transition(NamedTuple):
+    """A virtual host's change of state, and when, in seconds of the cluster's clock."""
+
+    at: float
+    node: str
+    interface: str
+    vhid: int
+    previous: State
+    current: State
+    reason: Reason
+
+
+class Mastership(NamedTuple):
+    """From ``at`` on, these nodes were MASTER of a vhid on a segment."""
+
+    at: float
+    segment: str
+    vhid: int
+    masters: tuple[str, ...]
+
+
+class Segment:
+    """A network that several interfaces are on, and what it does to frames.
+
+    ``delay`` is in seconds; up to ``jitter`` seconds come on top, drawn for each receiver.
+    ``loss``, ``duplicate``, ``corrupt`` (one bit flipped) and ``hold`` (kept back for up to
+    ``hold_time`` seconds, so that later frames overtake it) are probabilities for each receiver
+    of a frame. ``eats_multicast``: group frames are not delivered; ``echoes``: they come back to
+    their sender, too. ``cuts`` has pairs of node names, sender and receiver, that do not hear.
+    """
+
+    def __init__(self, name: str, random: Random) -> None:
+        self.name = name
+        self.random = random
+        self.ports: list[Port] = []
+        self.cuts: set[tuple[str, str]] = set()
+        self.taps: list[Callable[[float, str, bytes], None]] = []
+        self.delay = DELAY
+        self.jitter = 0.0
+        self.loss = 0.0
+        self.duplicate = 0.0
+        self.corrupt = 0.0
+        self.hold = 0.0
+        self.hold_time = 1.0
+        self.eats_multicast = False
+        self.echoes = False
+        self.plain = True
+
+    def change(self, **qualities: float | bool) -> None:
+        """Set some of the qualities; `ConfigError` for an unknown one or a value out of range."""
+        for name, value in qualities.items():
+            limits = QUALITIES.get(name)
+            if limits is None:
+                raise ConfigError(f"a segment has no {name!r}; it has {', '.join(QUALITIES)}")
+            if not isinstance(value, (int, float)) or not 0 <= value <= limits:
+                raise ConfigError(f"{name} {shown(value)} is out of range; it is 0 to {limits}")
+            setattr(self, name, bool(value) if name in _SWITCHES else float(value))
+        self.plain = not any(
+            getattr(self, name) for name in QUALITIES if name not in ("delay", "hold_time")
+        )
+
+
+QUALITIES: dict[str, float] = {
+    "delay": 3600.0,
+    "jitter": 3600.0,
+    "loss": 1.0,
+    "duplicate": 1.0,
+    "corrupt": 1.0,
+    "hold": 1.0,
+    "hold_time": 3600.0,
+    "eats_multicast": 1,
+    "echoes": 1,
+}
+"""What can be said of a `Segment`, and the largest value of each; the smallest is 0."""
+
+_SWITCHES = ("eats_multicast", "echoes")
+
+
+class Port:
+    """An interface of a simulated node on a segment."""
+
+    __slots__ = ("hears", "interface", "link", "mac", "member", "segment", "up")
+
+    def __init__(self, member: Member, interface: str, segment: Segment, mac: bytes) -> None:
+        self.member = member
+        self.interface = interface
+        self.segment = segment
+        self.mac = mac
+        self.up = False
+        self.link = True
+        self.hears = False
+
+
+class Member:
+    """A simulated node: its description, and what runs while it is up.
+
+    ``node`` is the `Node`, None while it is crashed. ``clock_rate`` is how fast its clock runs,
+    1.0 being right. Its timers fire late by up to ``late`` seconds and ``late_share`` of their
+    length; it takes up a frame up to ``takes_up`` seconds after it came.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        profile: Profile,
+        ports: Mapping[str, tuple[Segment, str, tuple[AddressLike, ...]]],
+        virtual_hosts: tuple[tuple[str, VirtualHostConfig], ...],
+        settings: Mapping[str, int],
+        random: Random,
+        clock_rate: float,
+        late: float,
+        late_share: float,
+        takes_up: float,
+    ) -> None:
+        self.name = name
+        self.profile = profile
+        self.virtual_hosts = virtual_hosts
+        self.settings = dict(settings)
+        self.random = random
+        self.clock_rate = clock_rate
+        self.late = late
+        self.late_share = late_share
+        self.takes_up = takes_up
+        self.ports: dict[str, Port] = {}
+        self.addresses: dict[str, tuple[AddressLike, ...]] = {}
+        for interface, (segment, mac, addresses) in ports.items():
+            self.ports[interface] = Port(
+                self, interface, segment, bytes.fromhex(mac.replace(":", ""))
+            )
+            self.addresses[interface] = addresses
+        self.node: Node | None = None
+        self.stalled = False
+        self.sending_fails = False
+        self.failed = False  # a send has failed since it was booted
+        self.backlog: deque[tuple[Port, bytes]] = deque(maxlen=BACKLOG)
+        self.taken_up = 0.0  # when it takes up the last frame that came
+        self.identification = 0
+        self.rearmed = 0
+        self.wakes_at: float | None = None  # when its timers are looked at
+        self.late_for: float | None = None  # the deadline that its lateness was drawn for
+        self.headers: dict[tuple[int, int, str, int], tuple[Address, Address, bytes]] = {}
+
+    def counter(self) -> int:
+        """A random counter, as a real node draws it."""
+        return self.random.getrandbits(64)
+
+
+class Cluster:
+    """A simulation: segments, nodes, faults and a clock that begins at 0.
+
+    Describe it with `add_segment` and `add_node`, let time pass with `run`, and do things to it
+    between. Names of nodes and segments are text; a node's interface is em0 on the segment lan
+    unless told otherwise. Every method that takes a name raises `ConfigError` for an unknown one.
+
+    ``now`` is the cluster's time in seconds; ``nodes`` has the `Member` of each name;
+    ``transitions`` and ``masterships`` are what happened so far; ``delivered`` counts the
+    frames that a node has taken, ``sent`` the advertisements.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
+        self.now = 0.0
+        self.nodes: dict[str, Member] = {}
+        self.segments: dict[str, Segment] = {}
+        self.transitions: list[Transition] = []
+        self.masterships: list[Mastership] = []
+        self.delivered = 0
+        self.sent = 0
+        self._masters: dict[tuple[str, int], dict[str, None]] = {}
+        self._queue: list[tuple[float, int, int, Any, Any, Any]] = []
+        self._sequence = 0
+
+    # -- describing it -----------------------------------------------------------------------
+
+    def add_segment(self, name: str = "lan", **qualities: float | bool) -> Segment:
+        """A network; ``qualities`` as for `Segment`."""
+        if name in self.segments:
+            raise ConfigError(f"segment {name!r} is there already; give each another name")
+        segment = Segment(name, Random(f"{self.seed}/segment/{name}"))
+        segment.change(**qualities)
+        self.segments[name] = segment
+        return segment
+
+    def add_node(
+        self,
+        name: str,
+        *virtual_hosts: VirtualHostConfig | tuple[str, VirtualHostConfig],
+        profile: Profile = FREEBSD,
+        interfaces: Mapping[str, str] | None = None,
+        addresses: Mapping[str, Iterable[AddressLike]] | None = None,
+        settings: Mapping[str, int] | None = None,
+        clock_rate: float = 1.0,
+        late: float = 0.0,
+        late_share: float = 0.0,
+        takes_up: float = 0.0,
+        boots: bool = True,
+    ) -> Member:
+        """A node with its virtual hosts: configurations, or pairs of interface and configuration.
+
+        ``interfaces`` maps an interface to its segment, by default em0 to lan, which are made
+        as needed. Each gets a MAC, an IPv4 and a link-local IPv6 address by the node's number,
+        unless ``addresses`` gives its own ones. ``settings`` are as in `SettingChanged`. It
+        boots at once, unless ``boots`` is false.
+        """
+        if name in self.nodes:
+            raise ConfigError(f"node {name!r} is there already; give each another name")
+        for what, value, low, high in (
+            ("clock_rate", clock_rate, 0.5, 2.0),
+            ("late", late, 0.0, 3600.0),
+            ("late_share", late_share, 0.0, 100.0),
+            ("takes_up", takes_up, 0.0, 3600.0),
+        ):
+            if not isinstance(value, (int, float)) or not low <= value <= high:
+                raise ConfigError(f"{what} {shown(value)} is out of range; it is {low} to {high}")
+        number = len(self.nodes) + 1
+        interfaces = {"em0": "lan"} if interfaces is None else interfaces
+        ports: dict[str, tuple[Segment, str, tuple[AddressLike, ...]]] = {}
+        for position, (interface, segment) in enumerate(interfaces.items()):
+            if segment not in self.segments:
+                self.add_segment(segment)
+            octets = (0x525400 << 24 | position << 16 | number).to_bytes(6, "big")
+            own = (addresses or {}).get(interface)
+            if own is None:
+                own = (f"198.{18 + position}.{number >> 8}.{number & 255}", f"fe80::{number:x}")
+            ports[interface] = (self.segments[segment], format_mac(octets), tuple(own))
+        first = next(iter(interfaces))
+        hosts = tuple(
+            (first, host) if isinstance(host, VirtualHostConfig) else host
+            for host in virtual_hosts
+        )
+        member = Member(
+            name,
+            profile,
+            ports,
+            hosts,
+            settings or {},
+            Random(f"{self.seed}/node/{name}"),
+            clock_rate,
+            late,
+            late_share,
+            takes_up,
+        )
+        self._node_of(member)  # a bad description is refused now
+        self.nodes[name] = member
+        for port in member.ports.values():
+            port.segment.ports.append(port)
+        if boots:
+            self.boot(name)
+        return member
+
+    # -- what is done to it --------------------------------------------------------------------
+
+    def boot(self, name: str) -> None:
+        """Start a node, with the configuration that it was described with."""
+        member = self._member(name)
+        if member.node is not None:
+            raise ConfigError(f"node {name!r} runs already; crash it first")
+        member.node = self._node_of(member)
+        member.stalled = member.failed = False
+        member.taken_up = self.now
+        member.backlog.clear()
+        member.headers.clear()
+        for port in member.ports.values():
+            port.up = False
+            self.handle(name, LinkChanged(port.interface, port.link))
+            self.handle(name, InterfaceChanged(port.interface, True))
+
+    def crash(self, name: str) -> None:
+        """Stop a node at once: it sends and hears nothing more."""
+        member = self._running(name)
+        member.node = None
+        member.stalled = False
+        member.wakes_at = None
+        for port in member.ports.values():
+            port.hears = False
+        for segment, vhid in list(self._masters):
+            self._note_master(segment, vhid, name, False)
+
+    def shutdown(self, name: str, bow_out: bool | None = None) -> None:
+        """Stop a node in an orderly way; ``bow_out`` as in `Shutdown`."""
+        self.handle(name, Shutdown(bow_out))
+        self.crash(name)
+
+    def stall(self, name: str) -> None:
+        """Let a node's process stand still; its clock goes on, and what it hears waits."""
+        self._running(name).stalled = True
+
+    def resume(self, name: str) -> None:
+        """Let it go on: first what waited, then its timers."""
+        member = self._running(name)
+        if not member.stalled:
+            return
+        member.stalled = False
+        waiting, member.backlog = member.backlog, deque(maxlen=BACKLOG)
+        for port, frame in waiting:
+            if port.hears:
+                self._take(port, frame)
+        self._arm(member)
+
+    def fail_sending(self, name: str, fails: bool = True) -> None:
+        """Let each send of a node fail from now on, or no longer."""
+        self._member(name).sending_fails = bool(fails)
+
+    def cut(self, sender: str, receiver: str, *, both: bool = True) -> None:
+        """Let one node not hear another any more; ``both``: and the other way round."""
+        self._member(sender)
+        self._member(receiver)
+        for segment in self.segments.values():
+            segment.cuts.add((sender, receiver))
+            if both:
+                segment.cuts.add((receiver, sender))
+
+    def partition(self, *groups: Iterable[str]) -> None:
+        """Let nodes hear those of their own group only; who is in no group hears nobody."""
+        group_of: dict[str, int] = {}
+        for number, group in enumerate(groups):
+            for name in group:
+                self._member(name)
+                group_of[name] = number
+        for position, name in enumerate(self.nodes):
+            for number, other in enumerate(self.nodes):
+                same = group_of.get(name, -1 - position) == group_of.get(other, -1 - number)
+                if not same:
+                    self.cut(name, other, both=False)
+
+    def heal(self) -> None:
+        """Undo every cut and partition."""
+        for segment in self.segments.values():
+            segment.cuts.clear()
+
+    def carrier(self, name: str, up: bool, interface: str | None = None) -> None:
+        """Take an interface's carrier away, or give it back; None: all of them."""
+        member = self._member(name)
+        for port in self._ports(member, interface):
+            port.link = bool(up)
+            if member.node is not None:
+                self.handle(name, LinkChanged(port.interface, port.link))
+
+    def change_segment(self, name: str, **qualities: float | bool) -> None:
+        """Set qualities of a segment, as for `Segment`."""
+        try:
+            segment = self.segments[name]
+        except (KeyError, TypeError):
+            known = ", ".join(self.segments) or "none"
+            raise ConfigError(f"there is no segment {shown(name)}; there are: {known}") from None
+        segment.change(**qualities)
+
+    def handle(self, name: str, event: Event) -> tuple[Action, ...]:
+        """Let a node handle an event of its own now: a setting, an address, a request, ...
+
+        What it does is performed; the actions are returned, too.
+        """
+        member = self._running(name)
+        node = member.node
+        assert node is not None
+        actions = node.handle(event, self.now * member.clock_rate)
+        if isinstance(event, (InterfaceChanged, LinkChanged)) and event.vhid is None:
+            port = member.ports[event.interface]
+            if isinstance(event, InterfaceChanged):
+                port.up = bool(event.up)
+            else:
+                port.link = bool(event.up)
+            port.hears = port.up and port.link
+        elif isinstance(event, Shutdown):
+            for port in member.ports.values():
+                port.up = port.hears = False
+        self._perform(member, actions)
+        self._arm(member)
+        return actions
+
+    def inject(self, frame: bytes, segment: str = "lan", sender: str = "") -> None:
+        """Put a frame on a segment, as a host that is no node of the cluster."""
+        self.change_segment(segment)
+        self._transmit(self.segments[segment], None, sender, frame)
+
+    def at(self, time: float, call: Callable[[], object]) -> None:
+        """Call something at a time of the cluster's clock, now if that is past."""
+        self._push(max(time, self.now), _CALLS, call, None, None)
+
+    # -- letting time pass -----------------------------------------------------------------------
+
+    def run(self, until: float) -> None:
+        """Let everything happen that is due up to a time, and set the clock to it."""
+        queue = self._queue
+        while queue and queue[0][0] <= until:
+            now, kind, _, one, two, frame = heappop(queue)
+            self.now = now
+            if kind == _ARRIVES:
+                if two is None:
+                    self._take_or_keep(one, frame)
+                else:
+                    self._arrive(one, two[0], two[1], frame)
+            elif kind == _TIMER:
+                if one.wakes_at == now:
+                    self._wake(one)
+            else:
+                one()
+        self.now = max(self.now, until)
+
+    def run_for(self, seconds: float) -> None:
+        """As `run`, from now on."""
+        self.run(self.now + seconds)
+
+    def run_until(self, condition: Callable[[], bool], limit: float) -> bool:
+        """Let time pass until a condition holds, for ``limit`` seconds at most: does it?
+
+        It is looked at whenever something has happened.
+        """
+        end = self.now + limit
+        while not condition():
+            if not self._queue or self._queue[0][0] > end:
+                self.run(end)
+                return condition()
+            self.run(self._queue[0][0])
+        return True
+
+    # -- looking at it ---------------------------------------------------------------------------
+
+    def masters(self, vhid: int | None = None, segment: str | None = None) -> tuple[str, ...]:
+        """The names of the nodes that are MASTER; of one vhid, of one segment, or of any."""
+        names: dict[str, None] = {}
+        for (where, number), masters in self._masters.items():
+            if vhid in (None, number) and segment in (None, where):
+                names.update(masters)
+        return tuple(name for name in self.nodes if name in names)
+
+    def groups(self) -> tuple[tuple[str, int], ...]:
+        """Segment and vhid of every group of virtual hosts, in the order of description."""
+        found: dict[tuple[str, int], None] = {}
+        for member in self.nodes.values():
+            for interface, config in member.virtual_hosts:
+                found[member.ports[interface].segment.name, config.vhid] = None
+        return tuple(found)
+
+    # -- how it works ----------------------------------------------------------------------------
+
+    def _node_of(self, member: Member) -> Node:
+        node = Node(profile=member.profile, counter=member.counter)
+        for interface, port in member.ports.items():
+            node.add_interface(
+                interface, mac=format_mac(port.mac), addresses=member.addresses[interface]
+            )
+        for interface, config in member.virtual_hosts:
+            node.add_virtual_host(interface, config)
+        now = self.now * member.clock_rate
+        for name, value in member.settings.items():
+            node.handle(SettingChanged(name, value), now)
+        return node
+
+    def _member(self, name: str) -> Member:
+        try:
+            return self.nodes[name]
+        except (KeyError, TypeError):
+            known = ", ".join(self.nodes) or "none"
+            raise ConfigError(f"there is no node {shown(name)}; there are: {known}") from None
+
+    def _running(self, name: str) -> Member:
+        member = self._member(name)
+        if member.node is None:
+            raise ConfigError(f"node {name!r} does not run; boot it first")
+        return member
+
+    def _ports(self, member: Member, interface: str | None) -> Iterable[Port]:
+        if interface is None:
+            return member.ports.values()
+        if interface not in member.ports:
+            known = ", ".join(member.ports)
+            raise ConfigError(f"{member.name!r} has no {shown(interface)}; it has: {known}")
+        return (member.ports[interface],)
+
+    def _push(self, at: float, kind: int, one: Any, two: Any, frame: Any) -> None:
+        self._sequence += 1
+        heappush(self._queue, (at, kind, self._sequence, one, two, frame))
+
+    # Timers.
+
+    def _arm(self, member: Member) -> None:
+        """See to it that the node's timers are looked at in time."""
+        node = member.node
+        deadline = None if node is None or member.stalled else node.deadline
+        if node is None or deadline is None:
+            member.wakes_at = None
+            return
+        member.rearmed = node.rearmed
+        at = max(deadline / member.clock_rate, self.now)
+        if member.wakes_at != at:
+            member.wakes_at = at
+            self._push(at, _TIMER, member, None, None)
+
+    def _wake(self, member: Member) -> None:
+        node = member.node
+        assert node is not None
+        now = self.now * member.clock_rate
+        deadline = node.deadline
+        if deadline is None:
+            member.wakes_at = None
+            return
+        if deadline > now:
+            at = deadline / member.clock_rate
+            if at > self.now:
+                member.wakes_at = at
+                self._push(at, _TIMER, member, None, None)
+                return
+            now = deadline  # a clock rate that does not divide exactly
+        if (member.late or member.late_share) and member.late_for != deadline:
+            member.late_for = deadline
+            late = member.random.random() * (
+                member.late + member.late_share * self._length(node, deadline)
+            )
+            member.wakes_at = self.now + late
+            self._push(member.wakes_at, _TIMER, member, None, None)
+            return
+        member.wakes_at = None
+        self._perform(member, node.handle(TimerExpired(), now))
+        self._arm(member)
+
+    def _length(self, node: Node, deadline: float) -> float:
+        """How long the timer was that is due, in seconds."""
+        for host in node.virtual_hosts():
+            if host.deadline == deadline:
+                master = host.state is State.MASTER
+                return (host.own_interval if master else host.master_down_interval) / TICKS
+        return 0.0
+
+    # Actions.
+
+    def _perform(self, member: Member, actions: Iterable[Action]) -> None:
+        """What a node asked for, and what it asks for in turn when it hears how that went."""
+        outcomes: list[Event] = []
+        for action in actions:
+            if type(action) is SendAdvertisement:
+                outcome = self._send(member, action)
+                if outcome is not None:
+                    outcomes.append(outcome)
+            elif type(action) is StateChanged:
+                self._note(member, action)
+            elif type(action) is AnnounceAddresses:
+                self._announce(member, action)
+        for event in outcomes:
+            if member.node is not None:
+                self._perform(member, member.node.handle(event, self.now * member.clock_rate))
+
+    def _send(self, member: Member, action: SendAdvertisement) -> Event | None:
+        """Put an advertisement on its segment; what the node is to be told of it."""
+        self.sent += 1
+        port = member.ports[action.interface]
+        if member.sending_fails:
+            member.failed = True
+            return SendFailed(action.interface, action.vhid, _ENOBUFS)
+        if port.link:
+            frame = self._frame(member, port, action)
+            if frame is not None:
+                self._transmit(port.segment, port, member.name, frame)
+        # To a node that has had no failure, a success says nothing.
+        return SendSucceeded(action.interface, action.vhid) if member.failed else None
+
+    def _frame(self, member: Member, port: Port, action: SendAdvertisement) -> bytes | None:
+        """The Ethernet frame; None where nobody has the MAC that it should go to."""
+        _, _, _, source, destination, source_mac, traffic_class, advertisement = action
+        style = member.profile.identification
+        payload = encode(advertisement)
+        if style is Identification.ZERO:
+            key = (id(source), id(destination), source_mac, traffic_class)
+            known = member.headers.get(key)
+            if known is not None and not known[2][0] & _GROUP:
+                known = None  # who has a unicast address may change
+            if known is not None:
+                return known[2] + payload
+            identification = 0
+        elif style is Identification.COUNTING:
+            member.identification = identification = (member.identification + 1) & 0xFFFF
+        else:
+            identification = member.random.getrandbits(16)
+        destination_mac = None
+        if not destination.is_multicast:
+            destination_mac = self._resolve(port.segment, destination)
+            if destination_mac is None:
+                return None
+        frame = build(
+            payload,
+            source=source,
+            destination=destination,
+            source_mac=source_mac,
+            destination_mac=destination_mac,
+            traffic_class=traffic_class,
+            identification=identification,
+        )
+        if style is Identification.ZERO:
+            # The addresses are kept beside it, so that their ids stay theirs.
+            header = frame[: -len(payload)]
+            member.headers[id(source), id(destination), source_mac, traffic_class] = (
+                source,
+                destination,
+                header,
+            )
+        return frame
+
+    def _resolve(self, segment: Segment, address: Address) -> str | None:
+        """The MAC with which somebody on a segment answers for an address."""
+        for port in segment.ports:
+            node = port.member.node
+            if node is not None and port.hears:
+                mac = node.answers(address)
+                if mac is not None:
+                    return mac
+        return None
+
+    def _announce(self, member: Member, action: AnnounceAddresses) -> None:
+        """Gratuitous ARPs and neighbor advertisements, for whoever taps the segment."""
+        port = member.ports[action.interface]
+        if not (port.segment.taps and port.link) or member.sending_fails:
+            return
+        own = format_mac(port.mac)
+        for address in action.addresses:
+            if address.version == 4:
+                target = own if member.profile.real_mac_answers else "00:00:00:00:00:00"
+                frame = gratuitous_arp(address, mac=action.mac, source_mac=own, target_mac=target)
+            else:
+                addresses = (parse_address(a) for a in member.addresses[action.interface])
+                source = next((a for a in addresses if a.version == 6), address)
+                frame = neighbor_advertisement(address, mac=action.mac, source=source)
+            for tap in port.segment.taps:
+                tap(self.now, member.name, frame)
+
+    def _note(self, member: Member, action: StateChanged) -> None:
+        _, vhid, previous, current = action[:4]
+        self.transitions.append(
+            Transition(
+                self.now, member.name, action.interface, vhid, previous, current, action.reason
+            )
+        )
+        if State.MASTER in (previous, current):
+            segment = member.ports[action.interface].segment.name
+            self._note_master(segment, vhid, member.name, current is State.MASTER)
+
+    def _note_master(self, segment: str, vhid: int, name: str, is_master: bool) -> None:
+        masters = self._masters.setdefault((segment, vhid), {})
+        if (name in masters) is is_master:
+            return
+        if is_master:
+            masters[name] = None
+        else:
+            del masters[name]
+        self.masterships.append(Mastership(self.now, segment, vhid, tuple(masters)))
+
+    # Frames.
+
+    def _transmit(self, segment: Segment, port: Port | None, sender: str, frame: bytes) -> None:
+        for tap in segment.taps:
+            tap(self.now, sender, frame)
+        if segment.plain:
+            self._sequence += 1
+            heappush(
+                self._queue,
+                (
+                    self.now + segment.delay,
+                    _ARRIVES,
+                    self._sequence,
+                    segment,
+                    (port, sender),
+                    frame,
+                ),
+            )
+            return
+        if segment.eats_multicast and frame[0] & _GROUP:
+            return
+        draw = segment.random.random
+        for other in segment.ports:
+            if other is port and not segment.echoes:
+                continue
+            copies = 2 if segment.duplicate and draw() < segment.duplicate else 1
+            for _ in range(copies):
+                if segment.loss and draw() < segment.loss:
+                    continue
+                at = self.now + segment.delay
+                if segment.jitter:
+                    at += draw() * segment.jitter
+                if segment.hold and draw() < segment.hold:
+                    at += draw() * segment.hold_time
+                arriving = frame
+                if segment.corrupt and draw() < segment.corrupt:
+                    arriving = _corrupt(frame, draw())
+                if (sender, other.member.name) not in segment.cuts:
+                    self._push(at, _ARRIVES, other, None, arriving)
+
+    def _arrive(self, segment: Segment, sender: Port | None, name: str, frame: bytes) -> None:
+        """A frame reaches everybody on a segment."""
+        cuts = segment.cuts
+        for port in segment.ports:
+            if port is sender or not port.hears:
+                continue
+            member = port.member
+            if cuts and (name, member.name) in cuts:
+                continue
+            if member.stalled or member.takes_up:
+                self._take_or_keep(port, frame)
+            else:
+                self._take(port, frame)
+
+    def _take_or_keep(self, port: Port, frame: bytes) -> None:
+        """Let a node take a frame, unless it hears nothing or does so later."""
+        if not port.hears:
+            return
+        member = port.member
+        if member.stalled:
+            member.backlog.append((port, frame))
+        elif member.takes_up:
+            if member.taken_up <= self.now:
+                member.taken_up = self.now + member.random.random() * member.takes_up
+            self.at(member.taken_up, partial(self._take_late, port, frame))
+        else:
+            self._take(port, frame)
+
+    def _take_late(self, port: Port, frame: bytes) -> None:
+        if port.member.stalled:
+            port.member.backlog.append((port, frame))
+        elif port.hears:
+            self._take(port, frame)
+
+    def _take(self, port: Port, frame: bytes) -> None:
+        """Let a node peel a frame and handle what is in it."""
+        member = port.member
+        if not frame[0] & _GROUP and frame[:6] != port.mac:
+            return  # MACs of virtual hosts carry no advertisements
+        try:
+            packet = peel(frame)
+        except DecodeError:
+            return
+        node = member.node
+        if packet is None or node is None:
+            return
+        self.delivered += 1
+        event = _datagram((port.interface, packet[1], packet[2], packet[3], packet[5]))
+        try:
+            actions = node.handle(event, self.now * member.clock_rate)
+        except ConfigError:
+            return  # source and destination cannot be, as in a corrupted frame
+        if actions:
+            self._perform(member, actions)
+            self._arm(member)
+        elif node.rearmed != member.rearmed:
+            self._arm(member)
+
+
+def _corrupt(frame: bytes, where: float) -> bytes:
+    """The frame with one bit flipped; ``where`` is 0 to 1."""
+    bit = int(where * len(frame) * 8)
+    number = int.from_bytes(frame, "big") ^ 1 << bit
+    return number.to_bytes(len(frame), "big")
