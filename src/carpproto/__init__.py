@@ -37,7 +37,14 @@ from carpproto.core.events import (
     VirtualHostAdded,
     VirtualHostRemoved,
 )
-from carpproto.core.frame import Ethernet, Packet, build, peel, peel_payload
+from carpproto.core.frame import (
+    Ethernet,
+    Packet,
+    build,
+    peel,
+    peel_datagram,
+    peel_payload,
+)
 from carpproto.core.node import Counters, Node
 from carpproto.core.profile import (
     FREEBSD,
@@ -119,6 +126,7 @@ __all__ = [
     "gratuitous_arp",
     "neighbor_advertisement",
     "peel",
+    "peel_datagram",
     "peel_payload",
     "pseudo_header",
 ]

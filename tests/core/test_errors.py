@@ -110,6 +110,7 @@ def test_a_decode_error_says_why_and_where() -> None:
     assert error.reason is Reason.BADLEN
     assert error.offset == 35
     assert str(error) == "badlen at byte 35: 35 bytes, an advertisement has 36"
+    assert error.args == (Reason.BADLEN, 35, "35 bytes, an advertisement has 36")
 
 
 def test_a_decode_error_survives_pickling() -> None:

@@ -22,10 +22,13 @@ from carpproto.core.frame import (
     ETHERTYPE_IPV6,
     Ethernet,
     Packet,
+    _ipv4_address,
+    _ipv6_address,
     build,
     build_ethernet,
     build_ip,
     peel,
+    peel_datagram,
     peel_ethernet,
     peel_ip,
     peel_payload,
@@ -96,18 +99,23 @@ def refusal(function: Any, *given_: Any) -> DecodeError:
 
 
 def refused(frame: bytes) -> tuple[Reason, int]:
-    """Why and where both ways to the payload refuse a frame."""
-    error, short = refusal(peel, frame), refusal(peel_payload, frame)
-    assert str(error) == str(short)
+    """Why and where all ways to the payload refuse a frame."""
+    error = refusal(peel, frame)
+    assert str(error) == str(refusal(peel_payload, frame)) == str(refusal(peel_datagram, frame))
     return error.reason, error.offset
 
 
 def payload_of(frame: bytes) -> bytes | None:
-    """What both ways find."""
+    """What all ways find."""
     packet = peel(frame)
     payload = None if packet is None else packet.payload
     assert peel_payload(frame) == payload
+    assert peel_datagram(frame) == (packet and datagram_of(packet))
     return payload
+
+
+def datagram_of(packet: Packet) -> tuple[Any, ...]:
+    return packet.source, packet.destination, packet.hop_limit, packet.payload
 
 
 def found(frame: bytes) -> Packet:
@@ -348,6 +356,11 @@ def test_ipv4_options_of_every_size(size: int) -> None:
     assert payload_of(frame[: 34 + size]) == b""
 
 
+def test_padding_after_a_long_ip_packet_is_left_out() -> None:
+    payload = bytes(range(256)) * 2
+    assert payload_of(frame4(payload) + bytes(600)) == payload
+
+
 def test_padding_after_the_ip_packet_is_left_out() -> None:
     assert payload_of(frame4() + bytes(10)) == PAYLOAD
     assert payload_of(frame4(b"") + bytes(26)) == b""
@@ -382,6 +395,15 @@ def test_another_version_than_the_ethertype_says(version: int) -> None:
     assert f"IP version {version}, expected 4" in str(refusal(peel, frame))
 
 
+def test_another_version_than_the_ethertype_after_a_tag_says() -> None:
+    for ethertype, content, found_, expected in (
+        (ETHERTYPE_IPV4, ipv6(), 6, 4),
+        (ETHERTYPE_IPV6, ipv4(bytes(60)), 4, 6),
+    ):
+        error = refusal(peel, ethernet(ethertype, content, tags=b"\x81\x00\x00\x07"))
+        assert str(error) == (f"malformed at byte 18: IP version {found_}, expected {expected}")
+
+
 @pytest.mark.parametrize("protocol", [0, 1, 2, TCP, 17, 41, AH, 111, 113, 255])
 def test_another_protocol_over_ipv4(protocol: int) -> None:
     assert payload_of(frame4(protocol=protocol)) is None
@@ -406,7 +428,12 @@ def test_what_is_wrong_with_another_protocol_does_not_matter() -> None:
 def test_a_fragment_of_protocol_112(fragment: int, position: int) -> None:
     frame = frame4(fragment=fragment)
     assert refused(frame) == (Reason.FRAGMENT, 20)
-    assert f"a fragment at {position} of a packet of protocol 112" in str(refusal(peel, frame))
+    assert refusal(peel, frame).text == (
+        f"a fragment at {position} of a packet of protocol 112; "
+        "an advertisement is never fragmented"
+    )
+    frame = frame[:22] + b"\0" + frame[23:]  # with a TTL of 0
+    assert refused(frame) == (Reason.FRAGMENT, 20)
 
 
 @pytest.mark.parametrize(("flags", "dont_fragment"), [(0, False), (0x4000, True)])
@@ -569,6 +596,7 @@ def test_the_second_extension_header_is_longer_than_its_packet() -> None:
     assert refused(frame) == (Reason.MALFORMED, 62)
     frame = frame6(content, following=DESTINATION, length=7)
     assert refused(frame) == (Reason.MALFORMED, 54)
+    assert refusal(peel, frame).text == "an IPv6 extension header longer than its packet"
 
 
 def test_an_authentication_header_longer_than_its_packet() -> None:
@@ -620,6 +648,28 @@ def test_a_frame_cut_at_every_byte(name: str) -> None:
             assert packet.truncated
             assert payload_of(frame[:length]) == packet.payload
     assert families == {4, 6}
+
+
+@pytest.mark.parametrize(
+    ("frame", "where"),
+    [
+        (MACS, "the Ethernet header"),
+        (frame4()[:20], "the IPv4 header"),
+        (frame4(options=bytes(8))[:40], "the IPv4 options"),
+        (frame6()[:50], "the IPv6 header"),
+        (frame6(extension(CARP), following=ROUTING)[:60], "an IPv6 extension header"),
+        (frame6(extension(CARP, 16), following=ROUTING)[:64], "an IPv6 extension header"),
+    ],
+)
+def test_a_cut_frame_says_within_what_it_ends(frame: bytes, where: str) -> None:
+    assert refused(frame) == (Reason.TRUNCATED, len(frame))
+    text = f"the frame ends after {len(frame)} bytes, within {where}"
+    assert refusal(peel, frame).text == text
+
+
+def test_nothing_at_all_where_an_ip_header_should_be() -> None:
+    error = refusal(peel_ip, b"ab", 2)
+    assert error.text == "the frame ends after 2 bytes, within the IP header"
 
 
 def test_an_ip_header_of_another_protocol_cut_at_every_byte() -> None:
@@ -706,13 +756,14 @@ def check(frame: bytes) -> None:
     if isinstance(header, Ethernet):
         assert header.length == 14 + 4 * len(header.tags) <= len(frame)
     whole = outcome(peel, frame)
-    short = outcome(peel_payload, frame)
+    short, ends = outcome(peel_payload, frame), outcome(peel_datagram, frame)
     if isinstance(whole, Packet):
         assert short == whole.payload
+        assert ends == datagram_of(whole)
         check_packet(whole)
         outcome(decode, whole.payload)
     else:
-        assert short == whole
+        assert short == ends == whole
     for offset in (0, 14):
         for family in (None, 4, 6):
             packet = outcome(peel_ip, frame, offset, family)
@@ -996,8 +1047,11 @@ def test_a_payload_longer_than_an_ip_packet(ends: Any, longest: int) -> None:
     packet = peel_ip(build_ip(bytes(longest), **ends))
     assert packet is not None
     assert packet.payload == bytes(longest)
-    with pytest.raises(ConfigError, match=f"{longest + 1} is out of range; it is 0 to {longest}"):
+    with pytest.raises(ConfigError) as caught:
         build_ip(bytes(longest + 1), **ends)
+    assert str(caught.value) == (
+        f"the length of the payload {longest + 1} is out of range; it is 0 to {longest}"
+    )
 
 
 def test_families_that_differ() -> None:
@@ -1040,3 +1094,8 @@ def test_a_short_capture_of_another_protocol_is_none_of_ours() -> None:
         for end in (place, place + 1, header - 1):
             with pytest.raises(DecodeError, match="truncated"):
                 peel(frame[:end])
+
+
+def test_no_number_of_addresses_fills_the_memory() -> None:
+    for remembered in (_ipv4_address, _ipv6_address):
+        assert remembered.cache_parameters()["maxsize"] == 4096

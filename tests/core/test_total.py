@@ -23,10 +23,10 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address
-from itertools import count, product
+from itertools import count, repeat
 from math import inf, isfinite, nan
 from operator import attrgetter
 from secrets import randbits
@@ -55,7 +55,7 @@ from carpproto.core.addresses import Address, parse_address
 from carpproto.core.advertisement import LENGTH, Advertisement, decode, encode, pseudo_header
 from carpproto.core.authentication import Authenticator
 from carpproto.core.config import VirtualHostConfig
-from carpproto.core.errors import ConfigError, Reason
+from carpproto.core.errors import ConfigError, Reason, shown
 from carpproto.core.events import (
     AddressAdded,
     AddressRemoved,
@@ -203,6 +203,14 @@ def is_time(now: object) -> bool:
 # -- what can happen ------------------------------------------------------------------------
 
 
+TOO_LONG = "a number of 5000 digits"
+"""Stands for 10**5000, of which Python makes no text (``sys.get_int_max_str_digits``)."""
+
+
+def meant(value: Any) -> Any:
+    return 10**5000 if value is TOO_LONG else value
+
+
 JUNK = st.one_of(
     st.sampled_from(
         [
@@ -213,7 +221,7 @@ JUNK = st.one_of(
             *(b"", b"em0", bytes(36), bytearray(36), memoryview(bytes(37)), bytes(range(36))),
             *((), (1,), [], [1], {}, {1: 2}, set(), object(), object, len, Exception()),
             *(State.INIT, State.MASTER, Reason.BADIF, FREEBSD, Advertisement(1), TimerExpired),
-            *(VIP, VIP6, IPv4Interface("192.168.1.7/24"), VirtualHostConfig(vhid=1)),
+            *(VIP, VIP6, IPv4Interface("192.168.1.7/24"), VirtualHostConfig(vhid=1), TOO_LONG),
         ]
     ),
     st.integers(),
@@ -489,9 +497,8 @@ def on(*kinds: type) -> Callable[..., None]:
     return rule(event=events, place=PLACES, when=WHEN)(step)
 
 
-def counters(bad: list[Any]) -> Callable[[], Any]:
+def counters(bad: list[Any], numbers: Iterator[int]) -> Callable[[], Any]:
     """What yields counters, unless it is to yield something that is none."""
-    numbers = count(FIRST_COUNTER)
     return lambda: bad[0] if bad else next(numbers) % (1 << 64)
 
 
@@ -622,7 +629,7 @@ class Machine(RuleBasedStateMachine):
         self, event: Any, field: int, value: Any, place: tuple[str, int], when: When
     ) -> None:
         name = event._fields[field % len(event._fields)]
-        self.handle(aimed(event, place)._replace(**{name: value}), when)
+        self.handle(aimed(event, place)._replace(**{name: meant(value)}), when)
 
     @rule(
         field=st.sampled_from(
@@ -637,7 +644,7 @@ class Machine(RuleBasedStateMachine):
         self, field: str, value: Any, pace: tuple[str, int], place: tuple[str, int], when: When
     ) -> None:
         heard = self.advertisement(place, pace)
-        odd = {field: value}
+        odd = {field: meant(value)}
         if field in Advertisement._fields:
             heard, odd = heard._replace(**odd), {}
         event: Any = AdvertisementReceived(place[0], 4, "192.168.1.158", heard)
@@ -649,9 +656,27 @@ class Machine(RuleBasedStateMachine):
     def at_an_odd_time(self, event: Any, now: Any) -> None:
         self.handle(event, When("exactly", now))
 
+    @rule(
+        event=st.sampled_from(
+            [
+                *[TimerExpired(), StateRequested("em0", 1, MASTER), Shutdown(True)],
+                *[InterfaceChanged("em0", False, 1), InterfaceChanged("em0", False)],
+                *[SettingChanged("demotion", 5), AddressAdded("em0", VIP6, 1)],
+                *[SendFailed("em0", 1, 55), VirtualHostRemoved("em0", 2)],
+            ]
+        ),
+        place=PLACES,
+        value=st.sampled_from([None, -1, 1 << 64, 1.0, True]),
+    )
+    def without_a_counter(self, event: Any, place: tuple[str, int], value: Any) -> None:
+        """The caller's source of counters fails while an event is handled."""
+        self.bad_counters.append(value)
+        self.handle(aimed(event, place), When("deadline", 0.0))
+        self.bad_counters.clear()
+
     @rule(thing=JUNK | st.sampled_from(KINDS))
     def no_event(self, thing: Any) -> None:
-        self.handle(thing, When("clock", 0.0))
+        self.handle(meant(thing), When("clock", 0.0))
         assert self.was_dropped_or_refused
 
     # How it is told.
@@ -700,17 +725,16 @@ class Machine(RuleBasedStateMachine):
 
     def handle(self, event: Any, when: When) -> None:
         """Tell the subject, and check all that must hold from then on."""
-        if self.spares(event):
-            return
         now = self.time(when)
         STEPS[type(self)] += 1
-        assert_no_secret(repr(event))
+        assert_no_secret(shown(event))
         before = self.looks
         self.was_dropped_or_refused = True
         try:
             actions = self.subject.handle(event, now)
         except ConfigError as refusal:
             assert_no_secret(str(refusal))
+            self.bad_counters.clear()
             assert look_at(self.subject) == before
             self.pass_time(now)
             self.looks = look_at(self.subject)
@@ -725,10 +749,6 @@ class Machine(RuleBasedStateMachine):
             assert is_time(now)
             self.clock = max(self.clock, float(now))
         self.check(event, actions, before[0], self.looks[0])
-
-    def spares(self, event: Any) -> bool:
-        """Whether a known fault, below, keeps the machine from going on after an event."""
-        return False
 
     def pass_time(self, now: object) -> None:
         """Whether the time of what was refused counts is left open: tell it once more."""
@@ -831,40 +851,13 @@ class VirtualHostMachine(Machine):
                 interface="em0",
                 mac=MACS["em0"],
                 addresses=self.own,
-                counter=counters(bad),
+                counter=counters(bad, count(FIRST_COUNTER)),
             )
             for bad in (self.bad_counters, [])
         )
 
     def hosts(self) -> Iterable[VirtualHost]:
         return (self.subject,)
-
-    @rule(
-        event=st.sampled_from(
-            [
-                *[TimerExpired(), StateRequested("em0", 1, MASTER), Shutdown(True)],
-                *[InterfaceChanged("em0", False, 1), SettingChanged("demotion", 5)],
-            ]
-        ),
-        place=PLACES,
-        value=st.sampled_from([None, -1, 1 << 64, 1.0, True]),
-    )
-    def without_a_counter(self, event: Any, place: tuple[str, int], value: Any) -> None:
-        """The caller's source of counters fails while an event is handled."""
-        self.bad_counters.append(value)
-        self.handle(aimed(event, place), When("deadline", 0.0))
-        self.bad_counters.clear()
-
-    def spares(self, event: Any) -> bool:
-        if isinstance(event, InterfaceChanged) and self.bad_counters:
-            return True
-        if not isinstance(event, AdvertisementReceived):
-            return False
-        try:
-            parse_address(event.source)
-        except ConfigError:
-            return True
-        return False
 
     def check(self, event: Any, actions: tuple[Action, ...], before: Looks, after: Looks) -> None:
         self.follow(event)
@@ -956,7 +949,8 @@ class NodeMachine(Receiver):
             VirtualHostConfig(vhid=1, passphrase=SECRET, addresses=["10.0.0.50"]),
         )
         self.subject, self.shadow = (
-            Node(profile=self.profile, counter=FIRST_COUNTER) for _ in range(2)
+            Node(profile=self.profile, counter=counters(bad, repeat(FIRST_COUNTER)))
+            for bad in (self.bad_counters, [])
         )
         for node in (self.subject, self.shadow):
             for name, mac in MACS.items():
@@ -1160,7 +1154,7 @@ EVERY_EVENT: list[Any] = [
         for up in (True, False)
         for vhid in (None, 1, 2)
     ],
-    *[SettingChanged(name, value) for name in SETTINGS for value in (0, 1, 2, 240)],
+    *[SettingChanged(name, value) for name in SETTINGS for value in (0, 1)],
     *[DemotionAdjusted(delta) for delta in (0, 1, 240, -1, -240)],
     *[
         kind("em0", address, vhid)
@@ -1171,18 +1165,18 @@ EVERY_EVENT: list[Any] = [
     *[VirtualHostAdded("em0", VirtualHostConfig(vhid=vhid)) for vhid in (1, 3)],
     *[VirtualHostRemoved("em0", vhid) for vhid in (1, 2)],
     *[reconfigured(advbase=value) for value in (0, 1, 255, 256)],
-    *[reconfigured(advskew=value) for value in (0, 100, 254, 255, 256)],
+    *[reconfigured(advskew=value) for value in (0, 254, 255)],
     *[reconfigured(peer="192.168.1.158"), reconfigured(passphrase="another")],
-    *[
-        StateRequested("em0", vhid, state, hold)
-        for vhid in (1, 2)
-        for state in State
-        for hold in (0.0, 3.0)
-    ],
+    *[StateRequested("em0", 1, state, hold) for state in State for hold in (0.0, 3.0)],
     *[Shutdown(bow_out) for bow_out in (None, True, False)],
     *[SendSucceeded("em0", 1), SendFailed("em0", 1, 55)],
 ]
 EVERY_PACE = [("own", 0), ("own", -1), ("own", 1), ("patience", 0), ("patience", 1)]
+HEARD = [
+    *[(pace, 1, preempt) for pace in EVERY_PACE for preempt in (True, False)],
+    *[(("own", 0), demote, False) for demote in (0, 5)],
+]
+"""Pace, demote while the own one is 1, and whether preempt is set."""
 
 
 @pytest.mark.parametrize("profile", PROFILES, ids=name_of)
@@ -1201,7 +1195,7 @@ def test_every_event_in_every_state(machine: type[Machine], profile: Profile) ->
             one = begun(state)
             one.handle(event, now)
             one.the_deadline_comes()
-        for pace, demote, preempt in product(EVERY_PACE, (0, 1, 5), (True, False)):
+        for pace, demote, preempt in HEARD:
             one = begun(state, preempt)
             one.handle(DemotionAdjusted(1), now)
             one.hear(HOME, "192.168.1.158", pace, demote, 7, "own key", now)
@@ -1212,14 +1206,13 @@ def test_every_event_in_every_state(machine: type[Machine], profile: Profile) ->
 
 # -- what the machines found ----------------------------------------------------------------------
 
-ENDLESS = 10**5000
-"""More digits than Python turns into text (``sys.get_int_max_str_digits``)."""
+ENDLESS = meant(TOO_LONG)
 
 
 def a_host(profile: Profile = FREEBSD, bad: list[Any] | None = None) -> VirtualHost:
     """MASTER of 192.168.1.50 since t = 3.390625."""
     config = VirtualHostConfig(vhid=1, addresses=[VIP], advskew=100)
-    counter = counters([] if bad is None else bad)
+    counter = counters([] if bad is None else bad, count())
     host = VirtualHost(config, profile=profile, interface="em0", counter=counter)
     host.handle(InterfaceChanged("em0", True), 0.0)
     host.handle(TimerExpired(), host.deadline)
@@ -1229,7 +1222,7 @@ def a_host(profile: Profile = FREEBSD, bad: list[Any] | None = None) -> VirtualH
 
 def a_node(bad: list[Any]) -> Node:
     """Its vhid 1 on em0 would be MASTER at t = 3."""
-    node = Node(counter=counters(bad))
+    node = Node(counter=counters(bad, count()))
     node.add_interface("em0", mac=MACS["em0"], addresses=OWN["em0"])
     node.add_virtual_host("em0", VirtualHostConfig(vhid=1, addresses=[VIP]))
     node.handle(InterfaceChanged("em0", True), 0.0)
@@ -1306,3 +1299,17 @@ def test_a_ttl_of_5000_digits_can_be_told() -> None:
 def test_a_profile_whose_dead_ratio_no_float_holds_is_refused() -> None:
     with pytest.raises(ConfigError):
         a_host(FREEBSD.replace(dead_ratio=10**400))
+
+
+def test_without_a_counter_not_even_the_first_family_is_advertised() -> None:
+    bad: list[Any] = []
+    node = a_node(bad)
+    node.handle(AddressAdded("em0", VIP6, 1), 0.0)
+    node.handle(TimerExpired(), 3.0)
+    node.handle(SettingChanged("log", 1), 3.5)
+    bad.append(-1)
+    # Two were drawn before the setting was changed.
+    assert len(node.handle(TimerExpired(), 4.0)) == 2
+    with pytest.raises(ConfigError):
+        node.handle(TimerExpired(), 5.0)
+    assert node.deadline == 5.0

@@ -7,6 +7,7 @@ Intervals are in 1/256 s: 256 is one second.
 
 from __future__ import annotations
 
+from copy import copy
 from ipaddress import IPv4Address, IPv6Address
 from math import inf, nan
 from typing import Any, get_args
@@ -1899,3 +1900,20 @@ def test_what_is_no_config_or_no_profile_is_refused() -> None:
         VirtualHost(None)
     with pytest.raises(ConfigError, match="profile 'freebsd' is no Profile"):
         VirtualHost(VirtualHostConfig(vhid=1), profile="freebsd")
+
+
+@pytest.mark.parametrize("state", [BACKUP, MASTER])
+def test_a_copy_goes_on_by_itself(state: State) -> None:
+    values: dict[str, Any] = {"addresses": (VIP, VIP6), "advskew": 100, "counter": lambda: 5}
+    host, alike = in_state(state, **values), in_state(state, **values)
+
+    def go_on(one: VirtualHost) -> list[tuple[Action, ...]]:
+        events = (heard(one, family=6), TimerExpired(), AddressAdded("em0", "192.168.1.51", 1))
+        return [one.handle(event, 4.0 + 10.0 * n) for n, event in enumerate(events)]
+
+    twin = copy(host)
+    assert (properties(twin), repr(twin)) == (properties(host), repr(host))
+    assert go_on(twin) == go_on(alike)
+    assert properties(twin) == properties(alike) != properties(host)
+    # Nothing of that has reached the one that it was copied from.
+    assert go_on(host) == go_on(in_state(state, **values))

@@ -24,9 +24,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from enum import Enum
+from functools import partial
 from ipaddress import IPv4Address
 from itertools import count
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, cast, get_args
 
 from carpproto.core.actions import (
     Action,
@@ -44,7 +45,7 @@ from carpproto.core.addresses import (
     parse_mac,
     virtual_mac,
 )
-from carpproto.core.advertisement import Advertisement, encode, pseudo_header
+from carpproto.core.advertisement import VERSION, Advertisement, encode, pseudo_header
 from carpproto.core.config import VirtualHostConfig, check_range
 from carpproto.core.errors import ConfigError, Reason, shown
 from carpproto.core.events import (
@@ -81,6 +82,14 @@ TICKS = 256
 
 _COUNTERS = 1 << 64
 _NEVER = 1 << 16  # longer than any interval that an advertisement can state
+
+# What _make of each does, without a Python frame.
+_advertisement: Callable[[tuple[Any, ...]], Advertisement] = partial(
+    cast(Any, tuple.__new__), Advertisement
+)
+_sending: Callable[[tuple[Any, ...]], SendAdvertisement] = partial(
+    cast(Any, tuple.__new__), SendAdvertisement
+)
 
 Counter = int | Callable[[], int]
 """Where counters begin, or what yields 64-bit ones."""
@@ -652,21 +661,25 @@ class VirtualHost:
             source, destination, source_mac, traffic_class, covered = self._envelope(family)
             counter = self._take_counter()
             digest = self._authenticator.digest(counter)
-            advertisement = Advertisement(vhid, advbase, advskew, self.demote, counter, digest)
+            advertisement = _advertisement(
+                (vhid, advbase, advskew, self.demote, counter, digest, VERSION, 1, 7, None)
+            )
             if covered:
                 encoded = encode(advertisement, pseudo_header=covered)
                 checksum = int.from_bytes(encoded[6:8], "big")
                 advertisement = advertisement._replace(checksum=checksum)
             actions.append(
-                SendAdvertisement(
-                    self.interface,
-                    vhid,
-                    family,
-                    source,
-                    destination,
-                    source_mac,
-                    traffic_class,
-                    advertisement,
+                _sending(
+                    (
+                        self.interface,
+                        vhid,
+                        family,
+                        source,
+                        destination,
+                        source_mac,
+                        traffic_class,
+                        advertisement,
+                    )
                 )
             )
 
@@ -716,7 +729,8 @@ class VirtualHost:
         if self.profile.counter_constant:
             return self._learnt or 0
         if self._learnt is None:
-            self.draw_counters()
+            if not self._drawn:
+                self.draw_counters()
             return self._drawn.pop(0)
         self._learnt = (self._learnt + 1) % _COUNTERS
         return self._learnt
@@ -750,6 +764,17 @@ class VirtualHost:
         StateRequested: _on_state_requested,
         Shutdown: _on_shutdown,
     }
+
+    def __copy__(self) -> VirtualHost:
+        """A host that goes on from here by itself; only what draws counters stays common."""
+        twin = object.__new__(type(self))
+        for name in VirtualHost.__slots__:
+            setattr(twin, name, getattr(self, name))
+        twin._down_at = dict(self._down_at)
+        twin._down_length = dict(self._down_length)
+        twin._drawn = list(self._drawn)
+        twin._envelopes = dict(self._envelopes)
+        return twin
 
     def __repr__(self) -> str:
         return f"<VirtualHost {self.config.vhid}@{self.interface} {self.state}>"

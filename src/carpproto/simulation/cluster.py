@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from heapq import heappop, heappush
+from math import ceil
 from random import Random
 from typing import Any, NamedTuple, cast
 
@@ -24,7 +25,7 @@ from carpproto.core.actions import (
     SendAdvertisement,
     StateChanged,
 )
-from carpproto.core.addresses import Address, AddressLike, format_mac, parse_address
+from carpproto.core.addresses import Address, AddressLike, format_mac, parse_mac
 from carpproto.core.advertisement import encode
 from carpproto.core.announcement import gratuitous_arp, neighbor_advertisement
 from carpproto.core.config import VirtualHostConfig
@@ -41,7 +42,7 @@ from carpproto.core.events import (
     State,
     TimerExpired,
 )
-from carpproto.core.frame import build, peel
+from carpproto.core.frame import TAGS, build, peel_datagram
 from carpproto.core.node import Node
 from carpproto.core.profile import FREEBSD, Identification, Profile
 from carpproto.core.virtual_host import TICKS
@@ -54,6 +55,8 @@ BACKLOG = 64
 
 _ENOBUFS = 105
 _GROUP = 1  # the bit of a MAC's first byte that says: not for one host alone
+_HEADER = 14  # bytes of an Ethernet header
+_TAGGED = frozenset(tag.to_bytes(2, "big") for tag in TAGS)
 
 # What DatagramReceived._make does, without a Python frame.
 _datagram: Callable[[tuple[Any, ...]], DatagramReceived] = partial(
@@ -121,6 +124,7 @@ class Segment:
                 raise ConfigError(f"a segment has no {name!r}; it has {', '.join(QUALITIES)}")
             if not isinstance(value, (int, float)) or not 0 <= value <= limits:
                 raise ConfigError(f"{name} {shown(value)} is out of range; it is 0 to {limits}")
+        for name, value in qualities.items():
             setattr(self, name, bool(value) if name in _SWITCHES else float(value))
         self.plain = not any(
             getattr(self, name) for name in QUALITIES if name not in ("delay", "hold_time")
@@ -163,7 +167,10 @@ class Member:
 
     ``node`` is the `Node`, None while it is crashed. ``clock_rate`` is how fast its clock runs,
     1.0 being right. Its timers fire late by up to ``late`` seconds and ``late_share`` of their
-    length; it takes up a frame up to ``takes_up`` seconds after it came.
+    length, or by exactly that if it is ``steady``. It takes up what it hears every ``takes_up``
+    seconds from its boot on. One that ``polls`` waits for a frame, an advertisement interval at
+    the most, and looks at its master-down timer only after that, as ucarp does; whatever its
+    operator does to it makes that wait begin again, as a signal does.
     """
 
     def __init__(
@@ -178,6 +185,8 @@ class Member:
         late: float,
         late_share: float,
         takes_up: float,
+        steady: bool,
+        polls: bool,
     ) -> None:
         self.name = name
         self.profile = profile
@@ -188,23 +197,25 @@ class Member:
         self.late = late
         self.late_share = late_share
         self.takes_up = takes_up
+        self.steady = steady
+        self.polls = polls
         self.ports: dict[str, Port] = {}
         self.addresses: dict[str, tuple[AddressLike, ...]] = {}
         for interface, (segment, mac, addresses) in ports.items():
-            self.ports[interface] = Port(
-                self, interface, segment, bytes.fromhex(mac.replace(":", ""))
-            )
+            self.ports[interface] = Port(self, interface, segment, parse_mac(mac))
             self.addresses[interface] = addresses
         self.node: Node | None = None
         self.stalled = False
         self.sending_fails = False
         self.failed = False  # a send has failed since it was booted
         self.backlog: deque[tuple[Port, bytes]] = deque(maxlen=BACKLOG)
-        self.taken_up = 0.0  # when it takes up the last frame that came
+        self.booted = 0.0
+        self.waits_from = 0.0  # when it began to wait for a frame, if it polls
         self.identification = 0
         self.rearmed = 0
         self.wakes_at: float | None = None  # when its timers are looked at
-        self.late_for: float | None = None  # the deadline that its lateness was drawn for
+        self.late_for: float | None = None  # the deadline that its lateness was drawn for,
+        self.fires_at = 0.0  # and when that timer goes off
         self.headers: dict[tuple[int, int, str, int], tuple[Address, Address, bytes]] = {}
 
     def counter(self) -> int:
@@ -255,19 +266,23 @@ class Cluster:
         profile: Profile = FREEBSD,
         interfaces: Mapping[str, str] | None = None,
         addresses: Mapping[str, Iterable[AddressLike]] | None = None,
+        macs: Mapping[str, str] | None = None,
         settings: Mapping[str, int] | None = None,
         clock_rate: float = 1.0,
         late: float = 0.0,
         late_share: float = 0.0,
         takes_up: float = 0.0,
+        steady: bool = False,
+        polls: bool = False,
         boots: bool = True,
     ) -> Member:
         """A node with its virtual hosts: configurations, or pairs of interface and configuration.
 
         ``interfaces`` maps an interface to its segment, by default em0 to lan, which are made
         as needed. Each gets a MAC, an IPv4 and a link-local IPv6 address by the node's number,
-        unless ``addresses`` gives its own ones. ``settings`` are as in `SettingChanged`. It
-        boots at once, unless ``boots`` is false.
+        unless ``macs`` and ``addresses`` give its own ones. ``settings`` are as in
+        `SettingChanged`; ``clock_rate`` and those after it as in `Member`. It boots at once,
+        unless ``boots`` is false.
         """
         if name in self.nodes:
             raise ConfigError(f"node {name!r} is there already; give each another name")
@@ -281,6 +296,12 @@ class Cluster:
                 raise ConfigError(f"{what} {shown(value)} is out of range; it is {low} to {high}")
         number = len(self.nodes) + 1
         interfaces = {"em0": "lan"} if interfaces is None else interfaces
+        if not interfaces:
+            raise ConfigError(f"node {name!r} has no interface; give it one, and its segment")
+        for interface in (*(addresses or {}), *(macs or {})):
+            if interface not in interfaces:
+                known = ", ".join(interfaces)
+                raise ConfigError(f"{name!r} has no {shown(interface)}; it has: {known}")
         ports: dict[str, tuple[Segment, str, tuple[AddressLike, ...]]] = {}
         for position, (interface, segment) in enumerate(interfaces.items()):
             if segment not in self.segments:
@@ -289,7 +310,8 @@ class Cluster:
             own = (addresses or {}).get(interface)
             if own is None:
                 own = (f"198.{18 + position}.{number >> 8}.{number & 255}", f"fe80::{number:x}")
-            ports[interface] = (self.segments[segment], format_mac(octets), tuple(own))
+            mac = (macs or {}).get(interface, format_mac(octets))
+            ports[interface] = (self.segments[segment], mac, tuple(own))
         first = next(iter(interfaces))
         hosts = tuple(
             (first, host) if isinstance(host, VirtualHostConfig) else host
@@ -306,6 +328,8 @@ class Cluster:
             late,
             late_share,
             takes_up,
+            steady,
+            polls,
         )
         self._node_of(member)  # a bad description is refused now
         self.nodes[name] = member
@@ -324,7 +348,8 @@ class Cluster:
             raise ConfigError(f"node {name!r} runs already; crash it first")
         member.node = self._node_of(member)
         member.stalled = member.failed = False
-        member.taken_up = self.now
+        member.booted = member.waits_from = self.now
+        member.late_for = None
         member.backlog.clear()
         member.headers.clear()
         for port in member.ports.values():
@@ -378,7 +403,10 @@ class Cluster:
                 segment.cuts.add((receiver, sender))
 
     def partition(self, *groups: Iterable[str]) -> None:
-        """Let nodes hear those of their own group only; who is in no group hears nobody."""
+        """Let nodes hear those of their own group only; who is in no group hears nobody.
+
+        What is cut already stays so.
+        """
         group_of: dict[str, int] = {}
         for number, group in enumerate(groups):
             for name in group:
@@ -432,11 +460,15 @@ class Cluster:
             for port in member.ports.values():
                 port.up = port.hears = False
         self._perform(member, actions)
+        if member.polls:
+            member.waits_from, member.late_for = self.now, None
         self._arm(member)
         return actions
 
     def inject(self, frame: bytes, segment: str = "lan", sender: str = "") -> None:
-        """Put a frame on a segment, as a host that is no node of the cluster."""
+        """Put an Ethernet frame on a segment, as a host that is no node of the cluster."""
+        if not isinstance(frame, bytes) or len(frame) < _HEADER:
+            raise ConfigError(f"{shown(frame)} is no frame; one has {_HEADER} bytes or more")
         self.change_segment(segment)
         self._transmit(self.segments[segment], None, sender, frame)
 
@@ -549,7 +581,10 @@ class Cluster:
             member.wakes_at = None
             return
         member.rearmed = node.rearmed
-        at = max(deadline / member.clock_rate, self.now)
+        at = deadline / member.clock_rate
+        at = max(at, self.now)
+        if member.late_for == deadline:
+            at = max(at, member.fires_at)
         if member.wakes_at != at:
             member.wakes_at = at
             self._push(at, _TIMER, member, None, None)
@@ -569,25 +604,29 @@ class Cluster:
                 self._push(at, _TIMER, member, None, None)
                 return
             now = deadline  # a clock rate that does not divide exactly
-        if (member.late or member.late_share) and member.late_for != deadline:
+        if (member.late or member.late_share or member.polls) and member.late_for != deadline:
             member.late_for = deadline
-            late = member.random.random() * (
-                member.late + member.late_share * self._length(node, deadline)
-            )
-            member.wakes_at = self.now + late
-            self._push(member.wakes_at, _TIMER, member, None, None)
+            member.wakes_at = member.fires_at = self._fires_at(member, node, deadline)
+            self._push(member.fires_at, _TIMER, member, None, None)
             return
         member.wakes_at = None
+        member.waits_from = self.now
         self._perform(member, node.handle(TimerExpired(), now))
         self._arm(member)
 
-    def _length(self, node: Node, deadline: float) -> float:
-        """How long the timer was that is due, in seconds."""
-        for host in node.virtual_hosts():
-            if host.deadline == deadline:
-                master = host.state is State.MASTER
-                return (host.own_interval if master else host.master_down_interval) / TICKS
-        return 0.0
+    def _fires_at(self, member: Member, node: Node, deadline: float) -> float:
+        """When a timer goes off that is due now."""
+        host = next(host for host in node.virtual_hosts() if host.deadline == deadline)
+        is_master = host.state is State.MASTER
+        length = (host.own_interval if is_master else host.master_down_interval) / TICKS
+        late = member.late + member.late_share * length
+        if not member.steady:
+            late *= member.random.random()
+        if is_master or host.holding or not member.polls:
+            return self.now + late
+        wait = max(host.own_interval, 1) / TICKS / member.clock_rate + late
+        waits = max(1, ceil((self.now - member.waits_from) / wait))
+        return max(self.now, member.waits_from + waits * wait)
 
     # Actions.
 
@@ -674,8 +713,8 @@ class Cluster:
 
     def _announce(self, member: Member, action: AnnounceAddresses) -> None:
         """Gratuitous ARPs and neighbor advertisements, for whoever taps the segment."""
-        port = member.ports[action.interface]
-        if not (port.segment.taps and port.link) or member.sending_fails:
+        port, node = member.ports[action.interface], member.node
+        if node is None or not (port.segment.taps and port.link) or member.sending_fails:
             return
         own = format_mac(port.mac)
         for address in action.addresses:
@@ -683,7 +722,7 @@ class Cluster:
                 target = own if member.profile.real_mac_answers else "00:00:00:00:00:00"
                 frame = gratuitous_arp(address, mac=action.mac, source_mac=own, target_mac=target)
             else:
-                addresses = (parse_address(a) for a in member.addresses[action.interface])
+                addresses = node.addresses(action.interface)
                 source = next((a for a in addresses if a.version == 6), address)
                 frame = neighbor_advertisement(address, mac=action.mac, source=source)
             for tap in port.segment.taps:
@@ -772,13 +811,16 @@ class Cluster:
         if member.stalled:
             member.backlog.append((port, frame))
         elif member.takes_up:
-            if member.taken_up <= self.now:
-                member.taken_up = self.now + member.random.random() * member.takes_up
-            self.at(member.taken_up, partial(self._take_late, port, frame))
+            times = ceil((self.now - member.booted) / member.takes_up)
+            at = member.booted + times * member.takes_up
+            self.at(at, partial(self._take_late, port, frame, member.node))
         else:
             self._take(port, frame)
 
-    def _take_late(self, port: Port, frame: bytes) -> None:
+    def _take_late(self, port: Port, frame: bytes, node: Node | None) -> None:
+        """Let a node take a frame that waited, unless it has been crashed since."""
+        if port.member.node is not node:
+            return
         if port.member.stalled:
             port.member.backlog.append((port, frame))
         elif port.hears:
@@ -789,15 +831,17 @@ class Cluster:
         member = port.member
         if not frame[0] & _GROUP and frame[:6] != port.mac:
             return  # MACs of virtual hosts carry no advertisements
+        if frame[12:14] in _TAGGED:
+            return  # of a VLAN, which is another interface
         try:
-            packet = peel(frame)
+            packet = peel_datagram(frame)
         except DecodeError:
             return
         node = member.node
         if packet is None or node is None:
             return
         self.delivered += 1
-        event = _datagram((port.interface, packet[1], packet[2], packet[3], packet[5]))
+        event = _datagram((port.interface, *packet))
         try:
             actions = node.handle(event, self.now * member.clock_rate)
         except ConfigError:
@@ -807,6 +851,17 @@ class Cluster:
             self._arm(member)
         elif node.rearmed != member.rearmed:
             self._arm(member)
+        if member.polls:
+            self._look(member, node)
+
+    def _look(self, member: Member, node: Node) -> None:
+        """Let a node that has waited for a frame look at its timers, and wait for the next."""
+        member.waits_from, member.late_for = self.now, None
+        now = self.now * member.clock_rate
+        deadline = node.deadline
+        if deadline is not None and deadline <= now:
+            self._perform(member, node.handle(TimerExpired(), now))
+        self._arm(member)
 
 
 def _corrupt(frame: bytes, where: float) -> bytes:
