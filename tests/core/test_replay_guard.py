@@ -240,6 +240,23 @@ def test_twice_in_less_than_half_an_interval_is_repeated() -> None:
     assert suspicion.doubt is Doubt.REPEATED
 
 
+def test_what_two_have_used_none_of_them_repeats_at_its_interval() -> None:
+    guard = guard_of((0.0, heard(42, A)), (0.1, heard(42, B)))
+    assert guard.examine(heard(42, A), 4.0) is not None
+
+
+def test_a_host_that_began_anew_may_change_its_demote_byte() -> None:
+    guard_of((0.0, heard(9)), (1.0, heard(42)), (2.0, heard(42, demote=1)))
+
+
+def test_three_seconds_are_enough_to_count_on_from_another() -> None:
+    seen = [*counting(B, 200, 2), (1.0, heard(5, A))]
+    assert guard_of(*seen).examine(heard(6, B), 1.0 + LATE) is None
+    # A little later nobody is near it; B was not away for longer than its master-down time.
+    seen = [*[(n * 1.0, heard(200 + n, B, advskew=9)) for n in range(2)], (1.0, heard(5, A))]
+    assert guard_of(*seen).examine(heard(6, B, advskew=9), 1.0 + LATE + 0.01) is not None
+
+
 def test_a_sender_that_counted_does_not_jump() -> None:
     guard = guard_of(*counting())
     assert guard.examine(heard(9000), 7.0) == Suspicion(
@@ -300,7 +317,17 @@ def test_the_oldest_is_forgotten_beyond_the_memory() -> None:
     assert guard_of(*seen, memory=4).examine(heard(0), 9.0) is None
     sources = [(float(n), heard(5 - n, f"192.0.2.{n + 1}")) for n in range(3)]
     assert guard_of(*sources, memory=2).examine(heard(5), 9.0) is None
-    assert guard_of(*sources, memory=3).examine(heard(5, advskew=1), 9.0) is not None
+    suspicion = guard_of(*sources, memory=3).examine(heard(5, advskew=1), 9.0)
+    assert suspicion is not None
+    assert suspicion.doubt is Doubt.ALTERED
+
+
+def test_4096_are_remembered_unless_told_otherwise() -> None:
+    guard = ReplayGuard(GROUP)
+    for n in range(4097):
+        assert guard.examine(heard(2 * n, f"10.0.{n >> 8}.{n & 255}"), float(n)) is None
+    assert guard.examine(heard(0, X), 4097.0) is None
+    assert guard.examine(heard(4, X), 4098.0) is not None
 
 
 def test_a_time_before_the_last_one_counts_as_the_last() -> None:
@@ -321,7 +348,7 @@ def test_what_it_refuses() -> None:
         ReplayGuard(GROUP, memory=16777217)
     with pytest.raises(ConfigError, match="is no Profile"):
         ReplayGuard(GROUP, profile="FreeBSD")
-    with pytest.raises(ConfigError, match="neither AdvertisementReceived nor SendAdvert"):
+    with pytest.raises(ConfigError, match=r"^TimerExpired\(.* neither AdvertisementReceived nor"):
         ReplayGuard(GROUP).examine(TimerExpired(), 0.0)
     with pytest.raises(ConfigError, match="is no Advertisement"):
         ReplayGuard(GROUP).examine(heard(1)._replace(advertisement=b""), 0.0)

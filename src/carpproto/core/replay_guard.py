@@ -74,11 +74,12 @@ class _Sender:
 
     __slots__ = ("at", "counter", "counts", "shown", "stays", "terms")
 
-    def __init__(self, counter: int, terms: _Terms, at: float) -> None:
-        self.counter = counter
-        self.terms = terms
-        self.at = at
-        self.shown = {terms[:2]}  # every advbase and advskew that came with this counter
+    counter: int
+    terms: _Terms
+    at: float
+    shown: set[tuple[int, int]]  # every advbase and advskew that it may send with this counter
+
+    def __init__(self) -> None:
         self.counts = False  # it has sent one more than the last counter
         self.stays = False  # it has sent the same counter again at its interval
 
@@ -235,10 +236,10 @@ class ReplayGuard:
     ) -> None:
         sender = self._senders.pop(source, None)
         if sender is None or (sender.stays and counter != sender.counter):
-            sender = _Sender(counter, terms, now)  # a new one, or one that was started again
+            sender = _Sender()  # a new one, or one that was started again
+            sender.shown = {terms[:2]}
         elif counter == sender.counter:
             sender.stays = not counts_on
-            sender.shown.add(terms[:2])
         else:
             sender.shown = {terms[:2]}
         sender.counts = sender.counts or counts_on
