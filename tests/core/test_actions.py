@@ -135,8 +135,8 @@ def test_every_change_of_state_is_explained_with_its_numbers() -> None:
         start + "no authentic advertisement over IPv6 was heard for 3 s + 100/256 s."
     )
     assert changed(Reason.MASTER_WILL_TIME_OUT, **{**numbers, "own": 768, "theirs": 1024}) == (
-        start + "192.168.1.157 advertised 4 s + 0/256 s, and a master that is silent for more "
-        "than 3 s + 0/256 s is dead."
+        start + "192.168.1.157 advertised 4 s + 0/256 s, and a master that is slower than "
+        "3 s + 0/256 s will time out."
     )
     assert "192.168.1.157 advertised 1 s + 0/256 s, as fast as the own 1 s + 0/256 s." in (
         changed(Reason.MORE_FREQUENT, own=256, theirs=256, source=SOURCE)
@@ -144,11 +144,12 @@ def test_every_change_of_state_is_explained_with_its_numbers() -> None:
     assert "faster than the own 1 s + 100/256 s." in (
         changed(Reason.MORE_FREQUENT, own=356, theirs=256, source=SOURCE)
     )
-    assert changed(Reason.MORE_DEMOTED, **numbers) == (
-        start + "192.168.1.157 advertised 1 s + 100/256 s and is more demoted than this host."
+    demoted = {**numbers, "own": 1, "theirs": 300}
+    assert changed(Reason.MORE_DEMOTED, **demoted) == (
+        start + "192.168.1.157 is demoted by 300, this host by 1."
     )
-    assert changed(Reason.LESS_DEMOTED, **numbers) == (
-        start + "192.168.1.157 advertised 1 s + 100/256 s and is less demoted than this host."
+    assert changed(Reason.LESS_DEMOTED, **demoted) == (
+        start + "192.168.1.157 is demoted by 300, this host by 1."
     )
 
 
@@ -195,7 +196,7 @@ def test_every_refusal_is_explained_with_its_numbers() -> None:
         start + "it has 30 bytes, an advertisement has 36."
     )
     assert dropped(Reason.BADVHID, vhid=99, found=99) == (
-        start + "there is no vhid 99 with an IPv4 address here."
+        start + "no vhid 99 with an IPv4 address takes it here."
     )
     assert dropped(Reason.BADVER, found=3, expected=2) == start + "its version is 3, not 2."
     assert dropped(Reason.BADSUM, found=3) == start + "its checksum, 3, is wrong."

@@ -1866,3 +1866,133 @@ def test_an_interface_has_a_mac_and_addresses_of_its_own() -> None:
     node.add_interface("em0", mac=MACS["em0"])
     with pytest.raises(ConfigError, match="is not a host's address"):
         node.handle(AddressAdded("em0", "224.0.0.18"), 0.0)
+
+
+# -- what only a change in the code would show --------------------------------------------
+
+
+def test_the_counters_are_those_of_carpstats_and_two_more() -> None:
+    assert tuple(Node().counters) == (
+        *("ipackets", "ipackets6", "badif", "badttl", "hdrops", "badsum", "badver", "badlen"),
+        *("badauth", "badvhid", "badaddrs", "opackets", "opackets6", "onomem", "ostates"),
+        *("preempt", "notallowed", "loop"),
+    )
+    with pytest.raises(AttributeError, match=r"^_values_$"):
+        Node().counters._values_  # noqa: B018
+
+
+def test_what_is_found_is_said() -> None:
+    node = a_backup()
+    with pytest.raises(ConfigError, match=r"^7 is no VirtualHostConfig$"):
+        node.handle(VirtualHostAdded("em0", 7), 1.0)
+    with pytest.raises(ConfigError, match=r"^there is no setting 'alow'; there are allow, "):
+        node.setting("alow")
+    with pytest.raises(ConfigError, match=r"^'up' is no event; see carpproto\.core\.events$"):
+        node.handle("up", 1.0)
+    with pytest.raises(
+        ConfigError, match=r"^TimerExpired\(interface='em0', vhid=None\) names half"
+    ):
+        node.handle(TimerExpired("em0"), 1.0)
+
+
+def test_each_packet_counts() -> None:
+    node = a_backup(FREEBSD, config(1, VIP, VIP6))
+    forged = encode(Advertisement(1, counter=5))
+    for _ in range(3):
+        node.handle(heard(node, payload=forged), 1.0)
+        node.handle(heard(node, family=6), 1.0)
+    assert counted(node) == {"ipackets": 3, "ipackets6": 3, "badauth": 3}
+
+
+def test_two_bytes_tell_the_vhid_and_so_the_peer() -> None:
+    node = a_backup(FREEBSD_14, config(peer=PEERS[4]))
+    event = heard(node, payload=b"\x21\x01", hop_limit=64, destination=OWN)
+    assert node.handle(event, 1.0) == (dropped(Reason.BADLEN, 2, 36),)
+
+
+@pytest.mark.parametrize(
+    ("field", "differing", "reason"),
+    [
+        ("multicast_required", {"destination": OWN}, Reason.BADIF),
+        ("peer_separates", {"destination": OWN}, Reason.BADVHID),
+        ("own_source_ignored", {"source": OWN}, Reason.LOOP),
+        ("group_checked", {"destination": OWN}, Reason.BADIF),
+    ],
+)
+def test_what_one_system_alone_refuses(field: str, differing: Any, reason: Reason) -> None:
+    event = heard(a_backup(), **differing)
+    assert a_backup().handle(event, 1.0) == ()
+    (action,) = a_backup(FREEBSD.replace(**{field: True})).handle(event, 1.0)
+    assert isinstance(action, PacketDropped)
+    assert action.reason is reason
+
+
+def test_an_init_host_is_unknown_where_that_alone_is_so() -> None:
+    for refuses, actions in ((True, (dropped(Reason.BADVHID, 1),)), (False, ())):
+        node = a_node(FREEBSD.replace(init_refuses=refuses))
+        assert node.handle(heard(node), 1.0) == actions
+
+
+def test_own_addresses_add_up() -> None:
+    node = a_backup()
+    node.handle(AddressAdded("em1", "10.0.0.158"), 1.0)
+    assert node.addresses("em1") == (IPv4Address("10.0.0.157"), IPv4Address("10.0.0.158"))
+
+
+def test_an_interface_that_is_down_does_not_answer_for_the_next_one() -> None:
+    node = a_backup()
+    node.handle(DOWN, 1.0)
+    assert node.answers("10.0.0.157") == MACS["em1"]
+
+
+def test_timers_fire_in_the_order_of_their_deadlines_as_they_are_by_then() -> None:
+    node = a_backup(FREEBSD, config(1), config(2, advbase=1, advskew=128))
+    node.handle(heard(node), 2.0)
+    # Vhid 1 is due at 5 now, vhid 2 at 3.5 still.
+    changes = [
+        action.vhid for action in node.handle(TimerExpired(), 6.0) if type(action) is StateChanged
+    ]
+    assert changes == [2, 1]
+
+
+def test_a_timer_that_is_later_by_now_does_not_fire_yet() -> None:
+    node = a_backup()
+    node.handle(heard(node), 2.0)
+    assert node.handle(TimerExpired(), 4.0) == ()
+    assert node.deadline == 5.0
+
+
+def test_a_removed_hosts_timer_does_not_keep_the_next_from_firing() -> None:
+    node = a_backup(FREEBSD, config(1), config(2))
+    node.handle(VirtualHostRemoved("em0", 1), 1.0)
+    assert fire(node)[0] == TIMED_OUT._replace(vhid=2)
+
+
+def test_a_timer_that_became_shorter_is_the_nodes_next_one() -> None:
+    node = a_backup(FREEBSD, config(1, advbase=10), config(2, advbase=5))
+    node.handle(Reconfigured("em0", 1, advbase=1), 1.0)
+    node.handle(heard(node), 2.0)
+    assert node.deadline == 5.0
+    assert fire(node)[0] == TIMED_OUT
+
+
+def test_three_errors_are_counted_anew_after_they_were_forgiven() -> None:
+    node = a_master()
+    for _ in range(3):
+        node.handle(SendFailed("em0", 1, 55), 5.0)
+    for _ in range(3):
+        node.handle(SendSucceeded("em0", 1), 5.0)
+    assert node.demotion == 0
+    for total in (0, 0, 240):
+        node.handle(SendFailed("em0", 1, 55), 5.0)
+        assert node.demotion == total
+
+
+def test_a_removed_host_takes_all_its_demotion_with_it() -> None:
+    node = a_master()
+    for _ in range(3):
+        node.handle(SendFailed("em0", 1, 55), 5.0)
+    node.handle(DOWN, 5.0)
+    assert node.demotion == 480
+    node.handle(VirtualHostRemoved("em0", 1), 5.0)
+    assert node.demotion == 0

@@ -691,9 +691,11 @@ def test_a_backup_takes_over_from_the_more_demoted_and_by_preempt_from_the_slowe
         assert actions == ()
         assert (host.state, host.deadline) == (BACKUP, 2 + SILENCE)
         return
-    reason = Reason.MORE_DEMOTED if takes_over == "always" else Reason.PREEMPTING
+    reason, numbers = Reason.PREEMPTING, (356, 356 + slower_by)
+    if takes_over == "always":
+        reason, numbers = Reason.MORE_DEMOTED, (OWN_DEMOTE, theirs)
     assert actions == (
-        changed(BACKUP, MASTER, reason, 356, 356 + slower_by, 4, PEER),
+        changed(BACKUP, MASTER, reason, *numbers, 4, PEER),
         sent(host),
         announced(),
     )
@@ -733,7 +735,8 @@ def test_a_master_yields_to_the_less_demoted_and_to_the_faster_of_the_others(
         assert actions == ()
         assert (host.state, host.deadline) == (MASTER, deadline)
         return
-    assert actions == (changed(MASTER, BACKUP, reason, 356, 356 + slower_by, 4, PEER),)
+    numbers = (OWN_DEMOTE, theirs) if theirs < OWN_DEMOTE else (356, 356 + slower_by)
+    assert actions == (changed(MASTER, BACKUP, reason, *numbers, 4, PEER),)
     assert (host.state, host.deadline) == (BACKUP, 5.25 + SILENCE)
 
 
@@ -765,9 +768,9 @@ def test_a_demoted_master_hands_over_and_without_preempt_does_not_come_back() ->
     said = demote(first, 1, 3.5)
     assert said == (sent(first, demote=1),)
     answer = deliver(said, second, 3.5)
-    assert answer[0] == changed(BACKUP, MASTER, Reason.MORE_DEMOTED, 356, 256, 4, OWN)
+    assert answer[0] == changed(BACKUP, MASTER, Reason.MORE_DEMOTED, 0, 1, 4, OWN)
     assert deliver(answer, first, 3.5) == (
-        changed(MASTER, BACKUP, Reason.LESS_DEMOTED, 256, 356, 4, PEER),
+        changed(MASTER, BACKUP, Reason.LESS_DEMOTED, 1, 0, 4, PEER),
     )
     assert (first.state, second.state) == (BACKUP, MASTER)
 

@@ -436,6 +436,11 @@ def test_releases_of_freebsd() -> None:
     }
 
 
+def test_a_number_is_one_that_c_calls_an_int() -> None:
+    for number in (0, (1 << 31) - 1):
+        assert FREEBSD.replace(dead_ratio=number).dead_ratio == number
+
+
 def test_only_what_may_be_absent_may_be_none() -> None:
     assert UCARP.replace(announces_again=None).announces_again is None
     with pytest.raises(ConfigError, match="dead_ratio None does not fit"):
@@ -452,6 +457,7 @@ def test_only_what_may_be_absent_may_be_none() -> None:
         {"source_mac": ("x", "y")},
         {"announces_again": "x"},
         {"passphrase_kept": -1},
+        {"dead_ratio": 1 << 31},
         {"farewell": 1},
         {"name": None},
     ],

@@ -246,7 +246,46 @@ def test_what_two_have_used_none_of_them_repeats_at_its_interval() -> None:
 
 
 def test_a_host_that_began_anew_may_change_its_demote_byte() -> None:
-    guard_of((0.0, heard(9)), (1.0, heard(42)), (2.0, heard(42, demote=1)))
+    guard_of((0.0, heard(9)), (4.0, heard(42)), (5.0, heard(42, demote=1)))
+
+
+def test_an_openbsd_host_has_one_counter_for_both_families() -> None:
+    guard = ReplayGuard(GROUP, profile=OPENBSD)
+    for n in range(6):
+        four, six = heard(42), heard(42)._replace(family=6, source="fe80::1")
+        assert guard.examine(four, float(n)) is None
+        assert guard.examine(six, float(n)) is None
+
+
+def test_advertisements_may_get_lost_between() -> None:
+    assert guard_of(*counting()).examine(heard(104 + 2), 6.0) is None
+    assert guard_of(*counting()).examine(heard(104 + 256), 6.0) is None
+    suspicion = guard_of(*counting()).examine(heard(104 + 257), 6.0)
+    assert suspicion is not None
+    assert suspicion.doubt is Doubt.JUMPED
+    # Counted on from what another one sent, of which the last got lost.
+    guard = guard_of(*counting(), (4.5, heard(900, B)))
+    assert guard.examine(heard(902), 5.0) is None
+    # Back is not ahead, and the same is no jump.
+    assert guard_of(*counting()).examine(heard(99), 5.0) is not None
+    guard = guard_of((0.0, heard(LAST - 1)), (1.0, heard(LAST)))
+    assert guard.examine(heard(1), 3.0) is None
+
+
+def test_who_bowed_out_may_come_back_at_once_with_another_counter() -> None:
+    bow_out = heard(42, advbase=255, advskew=255)
+    guard = guard_of((0.0, heard(42)), (1.0, heard(42)), (1.5, bow_out))
+    assert guard.examine(heard(77), 2.5) is None
+    bow_out = heard(105, advbase=255, advskew=255)
+    guard = guard_of(*counting(), (4.5, bow_out))
+    assert guard.examine(heard(9000), 12.5) is None
+
+
+def test_a_replay_of_one_that_has_heard_nobody_is_repeated() -> None:
+    guard = guard_of((0.0, heard(9)), (1.0, heard(4)))
+    suspicion = guard.examine(heard(4), 2.0)
+    assert suspicion is not None
+    assert suspicion.doubt is Doubt.REPEATED
 
 
 def test_three_seconds_are_enough_to_count_on_from_another() -> None:
@@ -352,6 +391,10 @@ def test_what_it_refuses() -> None:
         ReplayGuard(GROUP).examine(TimerExpired(), 0.0)
     with pytest.raises(ConfigError, match="is no Advertisement"):
         ReplayGuard(GROUP).examine(heard(1)._replace(advertisement=b""), 0.0)
+    with pytest.raises(
+        ConfigError, match=r"^family 6 does not fit the source 192\.0\.2\.1; give 4$"
+    ):
+        ReplayGuard(GROUP).examine(heard(1)._replace(family=6), 0.0)
     with pytest.raises(ConfigError, match="time nan is out of range"):
         ReplayGuard(GROUP).examine(heard(1), float("nan"))
 

@@ -65,6 +65,7 @@ from carpproto.core.profile import (
 from carpproto.core.virtual_host import (
     LATEST,
     ONLY_WHERE,
+    SETTINGS,
     TRANSITIONS,
     Trigger,
     VirtualHost,
@@ -638,10 +639,11 @@ def test_an_openbsd_master_yields_to_no_more_demoted_one(
     host = a_master(OPENBSD, advskew=10)
     host.handle(DemotionAdjusted(1), 3.0)
     actions = host.handle(heard(host, 1, advskew, demote=demote), 3.5)
+    numbers = (1, 0) if reason is Reason.LESS_DEMOTED else (266, 256 + advskew)
     if reason is None:
         assert actions == ()
     else:
-        assert actions == (changed(MASTER, BACKUP, reason, 266, 256 + advskew, 4, PEERS[4]),)
+        assert actions == (changed(MASTER, BACKUP, reason, *numbers, 4, PEERS[4]),)
 
 
 @pytest.mark.parametrize(
@@ -718,7 +720,7 @@ def test_an_openbsd_backup_takes_over_from_a_more_demoted_master_without_preempt
     host.handle(DemotionAdjusted(1), 0.0)
     assert host.handle(heard(host, demote=1), 1.0) == ()
     assert host.handle(heard(host, demote=2), 2.0) == (
-        changed(BACKUP, MASTER, Reason.MORE_DEMOTED, 356, 256, 4, PEERS[4]),
+        changed(BACKUP, MASTER, Reason.MORE_DEMOTED, 1, 2, 4, PEERS[4]),
         sent(host, 1, 100, counter=99, demote=1),
         announced(),
     )
@@ -745,7 +747,7 @@ def test_an_openbsd_master_yields_outright_to_a_less_demoted_one() -> None:
     host = a_master(OPENBSD)
     host.handle(DemotionAdjusted(2), 3.0)
     assert host.handle(heard(host, 1, 200, demote=1), 3.5) == (
-        changed(MASTER, BACKUP, Reason.LESS_DEMOTED, 256, 456, 4, PEERS[4]),
+        changed(MASTER, BACKUP, Reason.LESS_DEMOTED, 2, 1, 4, PEERS[4]),
     )
 
 
@@ -1917,3 +1919,146 @@ def test_a_copy_goes_on_by_itself(state: State) -> None:
     assert properties(twin) == properties(alike) != properties(host)
     # Nothing of that has reached the one that it was copied from.
     assert go_on(host) == go_on(in_state(state, **values))
+
+
+# -- what only a change in the code would show --------------------------------------------
+
+
+def test_what_pulls_a_trigger_is_said_in_the_documentation() -> None:
+    assert {trigger.name: trigger.value for trigger in Trigger} == {
+        "READY": "interface up with carrier, a virtual address, CARP allowed",
+        "NOT_READY": "one of these is no longer so",
+        "CARRIER_LOST": "carrier lost, on a system that waits for it as BACKUP",
+        "RESTART": "the addresses changed, or what else a system restarts for",
+        "MASTER_DOWN": "a master-down timer expired",
+        "SLOWER": "authentic advertisement of a slower master, and preempt is set",
+        "SILENT": "authentic advertisement of a master so slow that it will time out",
+        "DEMOTED": "authentic advertisement of a more demoted master",
+        "FASTER": "authentic advertisement that is faster, or as fast and wins the tie",
+        "UNDEMOTED": "authentic advertisement of a less demoted master",
+        "MASTER_REQUESTED": "the operator asks for MASTER",
+        "BACKUP_REQUESTED": "the operator asks for BACKUP",
+        "SHUTDOWN": "the node stops in an orderly way",
+    }
+
+
+def test_openbsd_with_advbase_0_never_takes_a_master_for_one_that_will_time_out() -> None:
+    host = a_backup(OPENBSD, advbase=0, advskew=10)
+    assert host.handle(heard(host, 255, 255), 0.01) == ()
+    assert host.state is BACKUP
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_setting_has_its_range(name: str) -> None:
+    low, high = {
+        "allow": (0, 1),
+        "preempt": (0, 1),
+        "dscp": (0, 63),
+        "log": (0, 2),
+        "demotion": (-(2**31) + 1, 2**31 - 1),
+        "ifdown_demotion_factor": (-(2**31) + 1, 2**31 - 1),
+        "senderr_demotion_factor": (-(2**31) + 1, 2**31 - 1),
+        "dead_ratio": (1, 65535),
+    }[name]
+    host = a_host()
+    for value in (low, high):
+        assert host.handle(SettingChanged(name, value), 0.0) == ()
+    for value in (low - 1, high + 1):
+        with pytest.raises(ConfigError, match=f"{name} {value} is out of range"):
+            host.handle(SettingChanged(name, value), 0.0)
+
+
+def test_log_0_stops_nothing() -> None:
+    host = a_backup()
+    assert host.handle(SettingChanged("log", 0), 1.0) == ()
+    assert host.state is BACKUP
+
+
+def test_the_latest_time() -> None:
+    host = a_host()
+    host.handle(UP, 2.0**44)
+    with pytest.raises(ConfigError, match=r"^time 17592186044416\.004 is out of range"):
+        host.handle(DOWN, 2.0**44 + 1 / 256)
+    with pytest.raises(ConfigError, match=r"^time is too large; give seconds as a float$"):
+        host.handle(DOWN, 10**400)
+
+
+def test_what_is_found_is_said() -> None:
+    host = a_backup()
+    with pytest.raises(ConfigError, match=r"^'up' is no event; see carpproto\.core\.events$"):
+        host.handle("up", 1.0)
+    with pytest.raises(ConfigError, match=r"^7 is no VirtualHostConfig$"):
+        VirtualHost(7)
+    with pytest.raises(ConfigError, match=r"^b'' is no Advertisement; decode\(\) makes one$"):
+        host.handle(heard(host)._replace(advertisement=b""), 1.0)
+    with pytest.raises(ConfigError, match=r"^Advertisement\(vhid=1, .*advskew=256.* does not fit"):
+        host.handle(heard(host)._replace(advertisement=Advertisement(1, advskew=256)), 1.0)
+    with pytest.raises(ConfigError) as caught:
+        VirtualHost(VirtualHostConfig(vhid=1), profile=OPENBSD)
+    assert str(caught.value) == (
+        "OpenBSD needs counter=: a random 64-bit number, another on each node "
+        "(two nodes with the same one take each other for echoes and both are MASTER)"
+    )
+
+
+def test_an_advertisement_of_nothing_but_zeros_is_of_no_known_vhid() -> None:
+    host = a_backup()
+    event = AdvertisementReceived("em0", 4, PEERS[4], Advertisement(0, advbase=0))
+    assert host.handle(event, 1.0) == (PacketDropped("em0", Reason.BADVHID, 4, PEERS[4], 0),)
+
+
+def test_without_a_mac_there_is_none() -> None:
+    assert VirtualHost(VirtualHostConfig(vhid=1)).mac == ""
+
+
+def test_what_goes_around_an_advertisement_follows_what_changes() -> None:
+    host = a_master(own=())
+    assert fire(host) == (sent(host, counter=1, source=VIP),)
+    host.handle(AddressAdded("em0", OWN), 4.1)
+    assert fire(host) == (sent(host, counter=2),)
+    host.handle(Reconfigured("em0", 1, peer="192.168.1.158"), 5.1)
+    peer = IPv4Address("192.168.1.158")
+    assert fire(host) == (sent(host, counter=3, destination=peer, source_mac=MAC),)
+
+
+def test_netbsd_that_keeps_its_message_takes_another_source() -> None:
+    second = IPv4Address("192.168.1.5")
+    host = a_master(NETBSD, addresses=(VIP, second), own=())
+    (advertisement,) = fire(host)
+    assert isinstance(advertisement, SendAdvertisement)
+    assert advertisement.source == VIP
+    host.handle(AddressRemoved("em0", VIP, 1), 4.1)
+    (advertisement,) = fire(host)
+    assert isinstance(advertisement, SendAdvertisement)
+    assert advertisement.source == second
+
+
+def test_netbsd_notices_an_address_removed_when_a_state_is_asked_for() -> None:
+    host = a_master(NETBSD, addresses=(VIP, IPv4Address("192.168.1.5")))
+    host.handle(AddressRemoved("em0", "192.168.1.5", 1), 3.5)
+    host.handle(StateRequested("em0", 1, BACKUP), 4.0)
+    assert fire(host)[1] == sent(host, counter=1)
+
+
+def test_demotion_that_ends_at_0_from_below_has_not_begun() -> None:
+    host = a_master(NETBSD)
+    assert host.handle(DemotionAdjusted(-5), 3.1) == ()
+    assert host.handle(DemotionAdjusted(5), 3.2) == ()
+    assert host.handle(DemotionAdjusted(1), 3.3) == (sent(host, 1, 240, counter=1),)
+
+
+def test_demotion_without_a_counter_to_advertise_with_changes_nothing() -> None:
+    drawn = [5]
+    host = a_master(counter=lambda: drawn[-1])
+    drawn.append(-1)
+    with pytest.raises(ConfigError, match="counter -1 is out of range"):
+        host.handle(DemotionAdjusted(50), 3.5)
+    assert (host.demotion, host.deadline) == (0, 4.0)
+
+
+def test_a_copy_draws_its_own_counters() -> None:
+    host = a_backup(addresses=(VIP, VIP6), counter=iter(range(10, 99)).__next__)
+    host.handle(AdvertisementReceived("em0", 4, PEERS[4], Advertisement(0)), 0.1)
+    host.draw_counters()
+    twin = copy(host)
+    assert fire(twin) == fire(host)

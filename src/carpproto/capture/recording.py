@@ -327,8 +327,9 @@ def _event(path: Path, nodes: dict[str, RecordedNode], entry: dict[str, Any]) ->
         )
     for name, expected in _KNOWN_EVENTS[kind].items():
         if not isinstance(values.get(name), expected):
+            found = "another value" if name == "key" else repr(values.get(name))
             raise _malformed(
-                f"{path}: the event {kind!r} at t = {t} has {name} = {values.get(name)!r}; "
+                f"{path}: the event {kind!r} at t = {t} has {name} = {found}; "
                 f"it is of type {expected.__name__}"
             )
     if values.get("vhid") is not None:

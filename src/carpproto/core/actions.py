@@ -61,8 +61,8 @@ class StateChanged(NamedTuple):
 
     ``theirs`` is the interval that an advertisement from ``source`` stated, ``own`` what it was
     compared with: the own demoted interval, or the time after which a master is dead. Where a
-    timer decided, ``own`` is its length and ``family`` whose it was. None where nothing was
-    compared.
+    timer decided, ``own`` is its length and ``family`` whose it was. Where the demote bytes
+    decided, they are these. None where nothing was compared.
     """
 
     interface: str
@@ -121,11 +121,11 @@ _ENTERED = {
     Reason.MASTER_TIMED_OUT: "no authentic advertisement over IPv{family} was heard for {own}",
     Reason.PREEMPTING: "{source} advertised {theirs}, slower than the own {own}, and preempt is "
     "set",
-    Reason.MASTER_WILL_TIME_OUT: "{source} advertised {theirs}, and a master that is silent for "
-    "more than {own} is dead",
+    Reason.MASTER_WILL_TIME_OUT: "{source} advertised {theirs}, and a master that is slower than "
+    "{own} will time out",
     Reason.MORE_FREQUENT: "{source} advertised {theirs}, {compared} the own {own}",
-    Reason.MORE_DEMOTED: "{source} advertised {theirs} and is more demoted than this host",
-    Reason.LESS_DEMOTED: "{source} advertised {theirs} and is less demoted than this host",
+    Reason.MORE_DEMOTED: "{source} is demoted by {action.theirs}, this host by {action.own}",
+    Reason.LESS_DEMOTED: "{source} is demoted by {action.theirs}, this host by {action.own}",
     Reason.USER_REQUESTED: "the operator asked for it",
     Reason.HARDWARE_DOWN: "its interface is down or without carrier, or CARP is not allowed",
     Reason.HARDWARE_UP: "its addresses or its configuration changed, and it starts again",
@@ -140,7 +140,7 @@ _REFUSED = {
     Reason.BADSUM: "its checksum, {found}, is wrong",
     Reason.BADVER: "its version is {found}, not {expected}",
     Reason.BADAUTH: "its HMAC is wrong: passphrase or virtual addresses differ, or it is forged",
-    Reason.BADVHID: "there is no vhid {vhid} with an IPv{family} address here",
+    Reason.BADVHID: "no vhid {vhid} with an IPv{family} address takes it here",
     Reason.NOTALLOWED: "CARP is not allowed (allow is 0)",
     Reason.LOOP: "it is an own one that came back",
 }
@@ -155,6 +155,7 @@ def explain(action: Action) -> str:
             compared="as fast as" if action.own == action.theirs else "faster than",
             family=action.family,
             source=action.source,
+            action=action,
         )
         return (
             f"vhid {action.vhid} on {action.interface} went from {action.previous} to "

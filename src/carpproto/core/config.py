@@ -126,6 +126,13 @@ class VirtualHostConfig:
                 f"advbase 0 with advskew 0 is no interval on {profile.name}; "
                 "advbase is 1 to 255, or advskew 1 or more"
             )
+        for peer in (self.peer, self.peer6):
+            unicast = peer is not None and not peer.is_multicast
+            if unicast and (profile.multicast_required or profile.group_checked):
+                raise ConfigError(
+                    f"peer {peer} is a unicast address, and {profile.name} takes multicast only; "
+                    "leave it out, or give another group"
+                )
         if profile.single_address and len(self.addresses) > 1:
             raise ConfigError(
                 f"{len(self.addresses)} virtual addresses, but {profile.name} has one for each "

@@ -193,7 +193,10 @@ class VirtualHostRemoved(NamedTuple):
 
 @distinct
 class Reconfigured(NamedTuple):
-    """New values for a virtual host; None leaves one as it is. The secrets never show."""
+    """New values for a virtual host; None leaves one as it is.
+
+    The secrets do not show in ``repr``; what takes it apart as a tuple, as JSON does, finds them.
+    """
 
     interface: str
     vhid: int

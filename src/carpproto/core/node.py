@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from heapq import heappop, heappush, heapreplace
 from ipaddress import IPv4Address
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, NoReturn, cast
 
 from carpproto.core.actions import Action, DemotionChanged, PacketDropped, SendAdvertisement
 from carpproto.core.addresses import (
@@ -834,6 +834,9 @@ class Node:
         StateRequested: _on_state_requested,
         Shutdown: _on_shutdown,
     }
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError("a Node cannot be copied or pickled; describe another one")
 
     def __repr__(self) -> str:
         return f"<Node {self.profile.name}: {', '.join(self._interfaces) or 'no interfaces'}>"

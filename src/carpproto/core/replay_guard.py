@@ -13,6 +13,7 @@ sends the same one as long as it runs. What fits neither is suspicious.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from enum import Enum
 from typing import NamedTuple
 
@@ -40,6 +41,7 @@ _Terms = tuple[int, int, int]  # advbase, advskew, demote
 _COUNTERS = 1 << 64
 _BOW_OUT = (255, 255)
 _CROWD = 8  # sources of one counter that are taken for a coincidence
+_NEAR = 256  # how far ahead a counter is that follows on others which got lost
 
 
 class Doubt(str, Enum):
@@ -72,7 +74,7 @@ class Suspicion(NamedTuple):
 class _Sender:
     """What is remembered of one source address."""
 
-    __slots__ = ("at", "counter", "counts", "shown", "stays", "terms")
+    __slots__ = ("at", "counter", "counts", "shown", "stays", "terms", "varies")
 
     counter: int
     terms: _Terms
@@ -81,12 +83,13 @@ class _Sender:
 
     def __init__(self) -> None:
         self.counts = False  # it has sent one more than the last counter
+        self.varies = False  # it has sent another counter without being away
         self.stays = False  # it has sent the same counter again at its interval
 
-    @property
-    def master_down(self) -> float:
-        """Seconds of silence after which it was not MASTER any more."""
-        return 3 * self.terms[0] + self.terms[1] / TICKS
+    def was_away(self, now: float) -> bool:
+        """Whether it has been silent for so long, or said so, that it was not MASTER any more."""
+        advbase, advskew = self.terms[:2]
+        return (advbase, advskew) == _BOW_OUT or now - self.at > 3 * advbase + advskew / TICKS
 
 
 class ReplayGuard:
@@ -108,6 +111,9 @@ class ReplayGuard:
     the same counter. An OpenBSD host that is given another advbase or advskew is suspected
     once. Hosts without an address of their own advertise from the virtual one, and look like
     one sender here.
+
+    What it suspects though nobody replayed anything: an own advertisement that a switch sends
+    back; and after a cut between two that both were MASTER, counters that both have used.
     """
 
     __slots__ = ("_authenticator", "_constant", "_memory", "_now", "_recent", "_senders", "_used")
@@ -145,6 +151,11 @@ class ReplayGuard:
             )
         heard, source = seen.advertisement, parse_address(seen.source)
         check_advertisement(heard)
+        if source.version != seen.family:
+            raise ConfigError(
+                f"family {shown(seen.family)} does not fit the source {source}; "
+                f"give {source.version}"
+            )
         self._now = now = later(self._now, now)
         if not self._authenticator.verify(heard):
             return None
@@ -168,7 +179,7 @@ class ReplayGuard:
             if counter == sender.counter:
                 return self._again(sender, source, terms, counts_on, now)
             away = now - sender.at
-            if sender.stays and away <= sender.master_down:
+            if sender.stays and not sender.was_away(now):
                 return Doubt.JUMPED, (
                     f"{source} sent the counter {sender.counter} again and again, and "
                     f"{away:.3f} s later {counter}"
@@ -184,7 +195,9 @@ class ReplayGuard:
             return Doubt.REPEATED, (
                 f"{source} sent the counter {counter}, which {others} used {now - last:.3f} s ago"
             )
-        if sender is not None and sender.counts and now - sender.at <= sender.master_down:
+        if sender is not None and sender.counts and not sender.was_away(now):
+            if any(0 < (counter - near) % _COUNTERS <= _NEAR for near in self._nearby(sender)):
+                return None
             return Doubt.JUMPED, (
                 f"{source} sent the counter {counter}, {now - sender.at:.3f} s after "
                 f"{sender.counter}, and nobody else was near it"
@@ -201,8 +214,10 @@ class ReplayGuard:
         """
         advbase, advskew = terms[:2]
         away = now - sender.at
-        alone = len(self._used.get(sender.counter, ())) <= 1
-        may_stay = self._constant and alone and not sender.counts
+        # An OpenBSD host has one counter for both families.
+        users = self._used.get(sender.counter, {})
+        alone = sum(user.version == source.version for user in users) <= 1
+        may_stay = self._constant and alone and not (sender.counts or sender.varies)
         if terms == sender.terms:
             half = (advbase * TICKS + advskew) / TICKS / 2
             if counts_on or (may_stay and away >= half):
@@ -231,6 +246,12 @@ class ReplayGuard:
             self._recent.popleft()
         return any(used == before and user != source for _, used, user in self._recent)
 
+    def _nearby(self, sender: _Sender) -> Iterator[int]:
+        """The sender's own last counter, and those of the others that it may have heard."""
+        yield sender.counter
+        for _, used, _ in self._recent:
+            yield used
+
     def _remember(
         self, source: Address, counter: int, terms: _Terms, counts_on: bool, now: float
     ) -> None:
@@ -242,6 +263,7 @@ class ReplayGuard:
             sender.stays = not counts_on
         else:
             sender.shown = {terms[:2]}
+            sender.varies = sender.varies or not sender.was_away(now)
         sender.counts = sender.counts or counts_on
         sender.counter, sender.terms, sender.at = counter, terms, now
         self._senders[source] = sender

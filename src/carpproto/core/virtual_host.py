@@ -81,7 +81,7 @@ TICKS = 256
 """Units of an interval in a second."""
 
 _COUNTERS = 1 << 64
-_NEVER = 1 << 16  # longer than any interval that an advertisement can state
+_NEVER = 0x10000  # longer than any interval that an advertisement can state
 
 # What _make of each does, without a Python frame.
 _advertisement: Callable[[tuple[Any, ...]], Advertisement] = partial(
@@ -346,7 +346,7 @@ class VirtualHost:
         gap = heard[3] - self.demote if self._demote_decides else 0
         if self.state is _BACKUP:
             if gap > 0:
-                trigger = Trigger.DEMOTED
+                trigger, own, theirs = Trigger.DEMOTED, self.demote, heard[3]
             elif self._preempt and own < theirs and not gap:
                 trigger = Trigger.SLOWER
             elif theirs > self._patience:
@@ -357,7 +357,7 @@ class VirtualHost:
                 return
         elif self.state is _MASTER:
             if gap < 0:
-                trigger = Trigger.UNDEMOTED
+                trigger, own, theirs = Trigger.UNDEMOTED, self.demote, heard[3]
             elif gap > 0:
                 return
             elif theirs < own or (theirs == own and self._loses_tie(family, source)):
@@ -506,7 +506,6 @@ class VirtualHost:
         trigger = Trigger.BACKUP_REQUESTED if asked_backup else Trigger.MASTER_REQUESTED
         self._pull(trigger, actions)
         if hold and self.state is State.BACKUP:
-            self._stop_timers()
             self._hold_until = self._now + hold
 
     def _on_shutdown(self, event: Shutdown, actions: list[Action]) -> None:
