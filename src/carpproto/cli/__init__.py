@@ -12,18 +12,34 @@ import os
 import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
+from typing import Any, NoReturn
 
-from carpproto.cli import decode, demo, replay, verify
+from carpproto.cli import decode, demo, replay, simulate, verify
 from carpproto.cli.text import refuse
 from carpproto.core.errors import ConfigError, DecodeError
 
 _FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
-_COMMANDS = (demo, decode, verify, replay)
+_COMMANDS = (demo, decode, verify, replay, simulate)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Takes no abbreviations, and repeats no value: it may be a passphrase."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(allow_abbrev=False, **settings)
+
+    def error(self, message: str) -> NoReturn:
+        start, _, given = message.partition("unrecognized arguments: ")
+        if given and not start:
+            options = [word for word in given.split() if word.startswith("-")]
+            named = ", ".join(option.partition("=")[0] for option in options)
+            message = f"no such option: {named}" if named else "too many arguments"
+        super().error(message)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="carpproto",
         description="CARP, the Common Address Redundancy Protocol: look at it, check it, "
         "predict it. A demo of the library of the same name.",

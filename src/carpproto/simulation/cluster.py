@@ -1,6 +1,6 @@
 """Nodes on segments, with one virtual clock: real frames, no sockets, no waiting.
 
-Must not know how faults are chosen or results are judged. A `Cluster` runs `Node`s, hands the
+Must not know how faults are chosen or results are judged. A `Cluster` runs nodes, hands the
 frames that they send to those that hear them, and keeps who was MASTER when. Each receiver peels,
 decodes and verifies for itself, as it would on a wire.
 
@@ -331,12 +331,12 @@ class Cluster:
             steady,
             polls,
         )
-        self._node_of(member)  # a bad description is refused now
+        node = self._node_of(member)  # a bad description is refused now
         self.nodes[name] = member
         for port in member.ports.values():
             port.segment.ports.append(port)
         if boots:
-            self.boot(name)
+            self._boot(member, node)
         return member
 
     # -- what is done to it --------------------------------------------------------------------
@@ -346,7 +346,10 @@ class Cluster:
         member = self._member(name)
         if member.node is not None:
             raise ConfigError(f"node {name!r} runs already; crash it first")
-        member.node = self._node_of(member)
+        self._boot(member, self._node_of(member))
+
+    def _boot(self, member: Member, node: Node) -> None:
+        member.node = node
         member.stalled = member.failed = False
         member.booted = member.waits_from = self.now
         member.late_for = None
@@ -354,8 +357,8 @@ class Cluster:
         member.headers.clear()
         for port in member.ports.values():
             port.up = False
-            self.handle(name, LinkChanged(port.interface, port.link))
-            self.handle(name, InterfaceChanged(port.interface, True))
+            self.handle(member.name, LinkChanged(port.interface, port.link))
+            self.handle(member.name, InterfaceChanged(port.interface, True))
 
     def crash(self, name: str) -> None:
         """Stop a node at once: it sends and hears nothing more."""
@@ -375,7 +378,8 @@ class Cluster:
 
     def stall(self, name: str) -> None:
         """Let a node's process stand still; its clock goes on, and what it hears waits."""
-        self._running(name).stalled = True
+        member = self._running(name)
+        member.stalled, member.wakes_at = True, None
 
     def resume(self, name: str) -> None:
         """Let it go on: first what waited, then its timers."""
@@ -842,10 +846,7 @@ class Cluster:
             return
         self.delivered += 1
         event = _datagram((port.interface, *packet))
-        try:
-            actions = node.handle(event, self.now * member.clock_rate)
-        except ConfigError:
-            return  # source and destination cannot be, as in a corrupted frame
+        actions = node.handle(event, self.now * member.clock_rate)
         if actions:
             self._perform(member, actions)
             self._arm(member)
