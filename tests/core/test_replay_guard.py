@@ -361,6 +361,11 @@ def test_the_oldest_is_forgotten_beyond_the_memory() -> None:
     assert suspicion.doubt is Doubt.ALTERED
 
 
+def test_a_sender_may_be_remembered_for_longer_than_its_counter() -> None:
+    others = [(float(n), heard(10 * n, B)) for n in range(1, 4)]
+    assert guard_of((0.0, heard(5)), *others, memory=2).examine(heard(5), 4.0) is None
+
+
 def test_4096_are_remembered_unless_told_otherwise() -> None:
     guard = ReplayGuard(GROUP)
     for n in range(4097):

@@ -1210,7 +1210,7 @@ def test_every_event_in_every_state(machine: type[Machine], profile: Profile) ->
         return one
 
     SEEN.clear()
-    now = When("clock", 1.0)
+    now, at_once = When("clock", 1.0), When("clock", 0.0)
     for state in State:
         for event in EVERY_EVENT:
             one = begun(state)
@@ -1219,7 +1219,11 @@ def test_every_event_in_every_state(machine: type[Machine], profile: Profile) ->
         for event, pace, demote, preempt in HEARD_AFTER:
             one = begun(state, preempt)
             one.handle(event, now)
-            one.hear(HOME, "192.168.1.158", pace, demote, 7, "own key", When("clock", 0.0))
+            heard = (pace, demote, 7, "own key")
+            if isinstance(one, Receiver):
+                one.receive(HOME, "192.168.1.158", "group", 255, *heard, ("none", 0), at_once)
+            else:
+                one.hear(HOME, "192.168.1.158", *heard, at_once)
             one.the_deadline_comes()
     for state, row in transitions(profile).items():
         assert {(state, reason) for _, reason in row.values()} <= SEEN

@@ -1993,6 +1993,8 @@ def test_what_is_found_is_said() -> None:
         host.handle(heard(host)._replace(advertisement=b""), 1.0)
     with pytest.raises(ConfigError, match=r"^Advertisement\(vhid=1, .*advskew=256.* does not fit"):
         host.handle(heard(host)._replace(advertisement=Advertisement(1, advskew=256)), 1.0)
+    with pytest.raises(ConfigError, match="does not fit; vhid, advbase, advskew and demote are 0"):
+        host.handle(heard(host)._replace(advertisement=Advertisement(0, 0, 256)), 1.0)
     with pytest.raises(ConfigError) as caught:
         VirtualHost(VirtualHostConfig(vhid=1), profile=OPENBSD)
     assert str(caught.value) == (
