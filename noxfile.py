@@ -94,10 +94,26 @@ def versions(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def dask(session: nox.Session) -> None:
+    """The tests of campaigns with Dask's executor among the others."""
+    install(session, "test", project=("-e", ".[dask]"))
+    session.run("pytest", "tests/simulation/test_campaign.py", *session.posargs)
+
+
+@nox.session(default=False)
 def deep(session: nox.Session) -> None:
     """The tests that take minutes; arguments go to pytest."""
     install(session, "test")
     session.run("pytest", "-m", "deep", *session.posargs)
+
+
+@nox.session(default=False)
+def mutation(session: nox.Session) -> None:
+    """Mutation testing of the core, half an hour; arguments go to tests/mutation/run.py."""
+    install(session, "test", "mutation")
+    env = {"HYPOTHESIS_PROFILE": "mutation"}
+    # It works on a copy of src and tests, and changes no file there either.
+    session.run("python", "tests/mutation/run.py", *session.posargs, env=env)
 
 
 @nox.session(default=False)

@@ -1,13 +1,14 @@
 """Settings of Hypothesis: the same examples in every run, unless asked for a deep one.
 
-``HYPOTHESIS_PROFILE=deep`` tries many more examples, other ones each time.
+``HYPOTHESIS_PROFILE=deep`` tries many more examples, other ones each time; ``mutation`` the
+same as without, but it does not look for a smaller one once one has failed.
 """
 
 from __future__ import annotations
 
 import os
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 # A slow machine is no fault of the code under test.
 PATIENT = [HealthCheck.too_slow]
@@ -27,5 +28,10 @@ settings.register_profile(
     print_blob=True,
     max_examples=20_000,
     suppress_health_check=PATIENT,
+)
+settings.register_profile(
+    "mutation",
+    settings.get_profile("repeatable"),
+    phases=[Phase.explicit, Phase.generate],
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))

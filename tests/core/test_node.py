@@ -6,7 +6,9 @@ em0 comes up at t = 0, so vhid 1 would be MASTER at t = 3. Intervals are in 1/25
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterable
+from copy import copy, deepcopy
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from itertools import combinations
 from math import inf, nan
@@ -1965,7 +1967,13 @@ def test_a_timer_that_is_later_by_now_does_not_fire_yet() -> None:
 def test_a_removed_hosts_timer_does_not_keep_the_next_from_firing() -> None:
     node = a_backup(FREEBSD, config(1), config(2))
     node.handle(VirtualHostRemoved("em0", 1), 1.0)
-    assert fire(node)[0] == TIMED_OUT._replace(vhid=2)
+    assert node.handle(TimerExpired(), 3.0)[0] == TIMED_OUT._replace(vhid=2)
+
+
+def test_a_node_is_not_copied() -> None:
+    for copies in (copy, deepcopy, pickle.dumps):
+        with pytest.raises(TypeError, match=r"^a Node cannot be copied or pickled; describe an"):
+            copies(a_node())
 
 
 def test_a_timer_that_became_shorter_is_the_nodes_next_one() -> None:
