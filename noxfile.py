@@ -37,7 +37,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Mypy and pyright, strict, and that every public name has a complete type."""
-    install(session, "types")
+    install(session, "types", "test")  # what carpproto.testing imports, too
     session.run("mypy", "--strict")
     session.run("pyright")
     session.run("pyright", "--verifytypes", "carpproto", "--ignoreexternal")

@@ -285,6 +285,22 @@ def test_ucarp_has_one_virtual_address() -> None:
         VirtualHostConfig(vhid=1, addresses=addresses).require(profile)
 
 
+@pytest.mark.parametrize("profile", PROFILES, ids=NAMES)
+@pytest.mark.parametrize(
+    ("name", "unicast", "group"),
+    [("peer", "192.0.2.9", "224.0.0.200"), ("peer6", "2001:db8::9", "ff02::200")],
+)
+def test_a_unicast_peer(profile: Profile, name: str, unicast: str, group: str) -> None:
+    VirtualHostConfig(vhid=1, **{name: group}).require(profile)
+    if profile in (NETBSD, NETBSD_1120, UCARP):
+        assert refusal(profile, **{name: unicast}) == (
+            f"peer {unicast} is a unicast address, and {profile.name} takes multicast only; "
+            "leave it out, or give another group"
+        )
+    else:
+        VirtualHostConfig(vhid=1, **{name: unicast}).require(profile)
+
+
 def test_20_characters_of_passphrase_on_ucarp() -> None:
     error = refusal(UCARP, passphrase="swordfish-swordfish!")
     assert error.startswith("the passphrase has 20 bytes; this system takes 19 at the most")

@@ -252,7 +252,7 @@ CONFIGS = st.builds(
 )
 
 NOTHING_NEW = SettingChanged("log", 1)
-"""Passes on the time, and changes nothing."""
+"""Passes on the time: no machine looks at this setting."""
 
 
 def reconfigured(**values: Any) -> Reconfigured:
@@ -1115,7 +1115,7 @@ MACHINES = [VirtualHostMachine, NodeMachine, SideBySideMachine]
 KINDS_OF_PROFILE = [*PROFILES, None]
 """None: derived ones."""
 
-EXAMPLES, STEPS_OF_EACH = 18, 40
+EXAMPLES, STEPS_OF_EACH = 20, 40
 LEAST = 750
 """How many events each machine handles with each profile, at the least; as a rule a third more."""
 
