@@ -87,9 +87,9 @@ class Player:
         self, position: int, host: Host, post: Post, machine: Callable[..., VirtualHost]
     ) -> None:
         self.position = position
-        self.name = host.name
-        self.sends = host.sends
-        self.families = host.config.families
+        self.name: str = host.name
+        self.sends: tuple[int, ...] = host.sends
+        self.families: tuple[int, ...] = host.config.families
         self.post = post
         self.locals: list[Local] = []
         self._numbers: dict[tuple[Any, ...], int] = {}
@@ -106,12 +106,13 @@ class Player:
         )
         for name, value in host.settings.items():
             playing.handle(SettingChanged(name, value), 0.0)
-        self.preempt = bool(host.settings.get("preempt", 0))
-        self.demote_decides = host.profile.demote_decides
-        self.demote, self.interval = playing.demote, playing.own_interval
-        self.master_down = playing.master_down_interval
+        self.preempt: bool = bool(host.settings.get("preempt", 0))
+        self.demote_decides: bool = host.profile.demote_decides
+        self.demote: int = playing.demote
+        self.interval: int = playing.own_interval
+        self.master_down: int = playing.master_down_interval
         playing.handle(InterfaceChanged("em0", True), 0.0)
-        self.start = self._number(playing, 0.0)
+        self.start: int = self._number(playing, 0.0)
 
     def takes_over_from(self, other: Player) -> bool:
         """Whether it would not leave the other one MASTER."""
@@ -221,14 +222,14 @@ class Group:
         boot_every: int,
         machine: Callable[..., VirtualHost],
     ) -> None:
-        self.post = Post()
-        self.players = [
+        self.post: Post = Post()
+        self.players: list[Player] = [
             Player(position, host, self.post, machine) for position, host in enumerate(hosts)
         ]
         self.delay = delay
         self.late = late
         self.boot_every = boot_every
-        self.wrong_beside = [
+        self.wrong_beside: list[list[int]] = [
             [other.position for other in self.players if other.takes_over_from(player)]
             for player in self.players
         ]

@@ -208,8 +208,8 @@ class Replay:
     """
 
     def __init__(self, hosts: Sequence[Host | tuple[Any, ...]]) -> None:
-        self.hosts = named_hosts(hosts)
-        self.cluster = Cluster()
+        self.hosts: tuple[Host, ...] = named_hosts(hosts)
+        self.cluster: Cluster = Cluster()
         self._on_the_way: dict[tuple[str, str], list[tuple[Any, ...]]] = {}
         self._deaf: set[tuple[str, int]] = set()
         for host in self.hosts:

@@ -106,15 +106,15 @@ class Segment:
         self.cuts: set[tuple[str, str]] = set()
         self.taps: list[Callable[[float, str, bytes], None]] = []
         self.delay = DELAY
-        self.jitter = 0.0
-        self.loss = 0.0
-        self.duplicate = 0.0
-        self.corrupt = 0.0
-        self.hold = 0.0
-        self.hold_time = 1.0
+        self.jitter: float = 0.0
+        self.loss: float = 0.0
+        self.duplicate: float = 0.0
+        self.corrupt: float = 0.0
+        self.hold: float = 0.0
+        self.hold_time: float = 1.0
         self.eats_multicast = False
         self.echoes = False
-        self.plain = True
+        self.plain: bool = True
 
     def change(self, **qualities: float | bool) -> None:
         """Set some of the qualities; `ConfigError` for an unknown one or a value out of range."""
@@ -153,13 +153,13 @@ class Port:
     __slots__ = ("hears", "interface", "link", "mac", "member", "segment", "up")
 
     def __init__(self, member: Member, interface: str, segment: Segment, mac: bytes) -> None:
-        self.member = member
-        self.interface = interface
-        self.segment = segment
-        self.mac = mac
-        self.up = False
-        self.link = True
-        self.hears = False
+        self.member: Member = member
+        self.interface: str = interface
+        self.segment: Segment = segment
+        self.mac: bytes = mac
+        self.up: bool = False
+        self.link: bool = True
+        self.hears: bool = False
 
 
 class Member:
@@ -191,7 +191,7 @@ class Member:
         self.name = name
         self.profile = profile
         self.virtual_hosts = virtual_hosts
-        self.settings = dict(settings)
+        self.settings: dict[str, int] = dict(settings)
         self.random = random
         self.clock_rate = clock_rate
         self.late = late
@@ -209,13 +209,13 @@ class Member:
         self.sending_fails = False
         self.failed = False  # a send has failed since it was booted
         self.backlog: deque[tuple[Port, bytes]] = deque(maxlen=BACKLOG)
-        self.booted = 0.0
-        self.waits_from = 0.0  # when it began to wait for a frame, if it polls
+        self.booted: float = 0.0
+        self.waits_from: float = 0.0  # when it began to wait for a frame, if it polls
         self.identification = 0
         self.rearmed = 0
         self.wakes_at: float | None = None  # when its timers are looked at
         self.late_for: float | None = None  # the deadline that its lateness was drawn for,
-        self.fires_at = 0.0  # and when that timer goes off
+        self.fires_at: float = 0.0  # and when that timer goes off
         self.headers: dict[tuple[int, int, str, int], tuple[Address, Address, bytes]] = {}
 
     def counter(self) -> int:
@@ -237,13 +237,13 @@ class Cluster:
 
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
-        self.now = 0.0
+        self.now: float = 0.0
         self.nodes: dict[str, Member] = {}
         self.segments: dict[str, Segment] = {}
         self.transitions: list[Transition] = []
         self.masterships: list[Mastership] = []
-        self.delivered = 0
-        self.sent = 0
+        self.delivered: int = 0
+        self.sent: int = 0
         self._masters: dict[tuple[str, int], dict[str, None]] = {}
         self._queue: list[tuple[float, int, int, Any, Any, Any]] = []
         self._sequence = 0

@@ -75,7 +75,7 @@ class ClusterUnderTest(Cluster):
     ``failed`` says whether one has.
     """
 
-    failed = False
+    failed: bool = False
 
     # -- what an operator does ---------------------------------------------------------------
 

@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 try:
     from hypothesis import strategies as st
     from hypothesis.strategies import SearchStrategy
-except ModuleNotFoundError as missing:
+except ModuleNotFoundError as _missing:
     raise ModuleNotFoundError(
         "carpproto.testing.strategies needs Hypothesis: pip install 'carpproto[testing]'",
-        name=missing.name,
-    ) from missing
+        name=_missing.name,
+    ) from _missing
 
 from carpproto.core.actions import SendAdvertisement
 from carpproto.core.addresses import GROUPS
