@@ -2003,6 +2003,14 @@ def test_what_is_found_is_said() -> None:
     )
 
 
+@pytest.mark.parametrize("family", [6, 10**5000, None, {}], ids=["6", "long", "None", "dict"])
+def test_a_family_that_is_not_the_sources_is_refused(family: Any) -> None:
+    host = a_backup()
+    with pytest.raises(ConfigError, match=r"^family .* does not fit the source .*; give 4$"):
+        host.handle(heard(host)._replace(family=family), 1.0)
+    assert host.deadline == 3.0
+
+
 def test_an_advertisement_of_nothing_but_zeros_is_of_no_known_vhid() -> None:
     host = a_backup()
     event = AdvertisementReceived("em0", 4, PEERS[4], Advertisement(0, advbase=0))

@@ -61,6 +61,7 @@ from carpproto.core.virtual_host import (
     Counter,
     VirtualHost,
     check_advertisement,
+    check_family,
     check_setting,
     later,
 )
@@ -583,11 +584,7 @@ class Node:
         where = self._interface(event.interface)
         source, advertisement = parse_address(event.source), event.advertisement
         check_advertisement(advertisement)
-        if source.version != event.family:
-            raise ConfigError(
-                f"family {shown(event.family)} does not fit the source {source}; "
-                f"give {source.version}"
-            )
+        check_family(event.family, source)
         self._counts["ipackets" if event.family == 4 else "ipackets6"] += 1
         vhid, version = advertisement.vhid, advertisement.version
         member = where.members.get(vhid)

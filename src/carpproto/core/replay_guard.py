@@ -29,6 +29,7 @@ from carpproto.core.virtual_host import (
     MAX_DEMOTED_ADVSKEW,
     TICKS,
     check_advertisement,
+    check_family,
     later,
 )
 
@@ -151,11 +152,7 @@ class ReplayGuard:
             )
         heard, source = seen.advertisement, parse_address(seen.source)
         check_advertisement(heard)
-        if source.version != seen.family:
-            raise ConfigError(
-                f"family {shown(seen.family)} does not fit the source {source}; "
-                f"give {source.version}"
-            )
+        check_family(seen.family, source)
         self._now = now = later(self._now, now)
         if not self._authenticator.verify(heard):
             return None

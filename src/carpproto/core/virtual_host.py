@@ -294,13 +294,14 @@ class VirtualHost:
         """
         actions: list[Action] = []
         if type(event) is AdvertisementReceived:
-            source, heard = event[2], event[3]
+            family, source, heard = event[1], event[2], event[3]
             check_advertisement(heard)
-            if type(source) is not IPv4Address:
+            if type(source) is not IPv4Address or family != 4:
                 source = parse_address(source)
+                check_family(family, source)
             if type(now) is not float or not self._now < now < LATEST:
                 now = later(self._now, now)
-            self.hear(event[1], source, heard, now, actions)
+            self.hear(family, source, heard, now, actions)
         else:
             handler = self._HANDLERS.get(type(event))
             if handler is None:
@@ -845,6 +846,14 @@ def check_advertisement(heard: object) -> None:
     raise ConfigError(
         f"{shown(heard)} does not fit; vhid, advbase, advskew and demote are 0 to 255"
     )
+
+
+def check_family(family: object, source: Address) -> None:
+    """Raise `ConfigError` unless the family is that of the source."""
+    if family != source.version:
+        raise ConfigError(
+            f"family {shown(family)} does not fit the source {source}; give {source.version}"
+        )
 
 
 LATEST = float(1 << 44)
