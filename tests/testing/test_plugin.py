@@ -12,7 +12,8 @@ from carpproto.testing.cluster import ClusterUnderTest
 
 pytest_plugins = ["pytester"]
 
-QUIET = ("-p", "no:cacheprovider", "-p", "no:hypothesispytest")
+# No short summary either: pytest cuts its lines on a terminal, and not where CI is set.
+QUIET = ("-p", "no:cacheprovider", "-p", "no:hypothesispytest", "-rN")
 
 FAILING = """
 def test_asserts(carp_cluster):
