@@ -144,12 +144,11 @@ def encode(advertisement: Advertisement, *, pseudo_header: bytes = b"") -> bytes
     except (struct.error, TypeError):
         raise _misfit(advertisement) from None
     # What struct does not refuse.
-    halves = 0 <= version <= 0xF and 0 <= kind <= 0xF
-    if not (halves and isinstance(digest, bytes) and len(digest) == 20):
+    if not (0 <= version | kind <= 0xF and isinstance(digest, bytes) and len(digest) == 20):
         raise _misfit(advertisement)
     if checksum is None:
-        checksum = _checksum(pseudo_header + encoded)
-        return encoded[:6] + checksum.to_bytes(2, "big") + encoded[8:]
+        given = _checksum(pseudo_header + encoded)
+        return _pack(first, vhid, advskew, authlen, demote, advbase, given, counter, digest)
     return encoded
 
 
@@ -164,7 +163,8 @@ def pseudo_header(source: Address, destination: Address) -> bytes:
 
 def _checksum(data: bytes) -> int:
     """The Internet checksum of an even number of bytes, not all of them zero."""
-    return -int.from_bytes(data, "big") % 0xFFFF if any(data) else 0xFFFF
+    total = int.from_bytes(data, "big")
+    return -total % 0xFFFF if total else 0xFFFF
 
 
 _LIMITS = {

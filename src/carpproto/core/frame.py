@@ -49,6 +49,11 @@ _ipv4_address = lru_cache(maxsize=4096)(IPv4Address)
 _ipv6_address = lru_cache(maxsize=4096)(IPv6Address)
 
 
+@lru_cache(maxsize=4096)
+def _ipv4_addresses(both: bytes) -> tuple[IPv4Address, IPv4Address]:
+    return _ipv4_address(both[:4]), _ipv4_address(both[4:])
+
+
 class Packet(NamedTuple):
     """What IP protocol 112 carried, and what was around it.
 
@@ -177,7 +182,7 @@ def peel_datagram(frame: bytes) -> tuple[Address, Address, int, bytes] | None:
     if frame[12:15] == b"\x08\x00\x45" and len(frame) >= 34 and frame[23] == PROTOCOL:
         end = 14 + (frame[16] << 8 | frame[17])
         if end >= 34 and not (frame[20] & 0x3F or frame[21]):
-            source, destination = _ipv4_address(frame[26:30]), _ipv4_address(frame[30:34])
+            source, destination = _ipv4_addresses(frame[26:34])
             return source, destination, frame[22], frame[34:end]
     packet = peel(frame)
     if packet is None:

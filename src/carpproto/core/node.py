@@ -27,7 +27,6 @@ from carpproto.core.advertisement import (
     HOP_LIMIT,
     LENGTH,
     VERSION,
-    Advertisement,
     decode,
     pseudo_header,
 )
@@ -275,6 +274,8 @@ class Node:
                 member.scheduled = moved
                 if moved is not None:
                     heapreplace(timers, (moved, sequence, member))
+                    if timers[0][2] is member:
+                        return moved
                     continue
             heappop(timers)
         return None
@@ -374,6 +375,8 @@ class Node:
         last. Raises `ConfigError` for the caller's mistakes (an unknown interface, vhid or
         setting, a value out of range), and nothing else, whatever a peer sent.
         """
+        if type(event) is DatagramReceived:
+            return self.receive(event[0], event[1], event[2], event[3], event[4], now)
         handler = self._HANDLERS.get(type(event))
         if handler is None:
             raise ConfigError(f"{shown(event)} is no event; see carpproto.core.events")
@@ -396,29 +399,11 @@ class Node:
         actions.extend(done)
         self._reschedule(member)
 
-    def _hear(
-        self,
-        member: _Member,
-        family: int,
-        source: Address,
-        heard: Advertisement,
-        now: float,
-        actions: list[Action],
-    ) -> None:
-        """As `_tell`, for an advertisement; ``actions`` is empty."""
-        host, scheduled = member.host, member.scheduled
-        host.hear(family, source, heard, now, actions)
-        if actions:
-            self._account(actions)
-        elif scheduled is not None and now + host.master_down_interval / TICKS >= scheduled:
-            return  # it started a master-down timer again at the most, and that is not earlier
-        self._reschedule(member)
-
     def _account(self, actions: Iterable[Action]) -> None:
         """Count what was sent and what was dropped."""
         for action in actions:
             if type(action) is SendAdvertisement:
-                self._counts["opackets" if action.family == 4 else "opackets6"] += 1
+                self._counts["opackets" if action[2] == 4 else "opackets6"] += 1
             elif type(action) is PacketDropped:
                 self._counts[action.reason.value] += 1
 
@@ -426,14 +411,13 @@ class Node:
         """See to it that the timers have an entry at a virtual host's deadline, or earlier."""
         deadline, scheduled = member.host.deadline, member.scheduled
         if deadline is not None and (scheduled is None or deadline < scheduled):
-            self._schedule(member)
+            self._schedule(member, deadline)
 
-    def _schedule(self, member: _Member) -> None:
+    def _schedule(self, member: _Member, at: float | None) -> None:
         """Put a virtual host's deadline among the timers.
 
         Each has one entry that counts, at its deadline or earlier; `deadline` moves it on.
         """
-        at = member.host.deadline
         member.scheduled = at
         if at is not None:
             self.rearmed += 1
@@ -461,11 +445,25 @@ class Node:
 
     # -- packets -----------------------------------------------------------------------------
 
-    def _on_datagram(self, event: DatagramReceived, now: float, actions: list[Action]) -> None:
-        # What happens most often; so without names that take long to look up.
-        name, source, destination, hop_limit, payload = event
-        where = self._interface(name)
-        family = 4
+    def receive(
+        self,
+        interface: str,
+        source: AddressLike,
+        destination: AddressLike,
+        hop_limit: int,
+        payload: bytes,
+        now: float,
+    ) -> tuple[Action, ...]:
+        """What `handle` does with a `DatagramReceived` of these, for who has many of them."""
+        # What happens most often; so in one method, and without names that take long to look up.
+        if type(now) is not float or not self._now < now < LATEST:
+            now = later(self._now, now)
+        self._now = now
+        try:
+            where = self._interfaces[interface]
+        except (KeyError, TypeError):
+            where = self._interface(interface)  # which says what is wrong
+        family, covered = 4, b""
         if type(source) is not IPv4Address or type(destination) is not IPv4Address:
             source, destination = parse_address(source), parse_address(destination)
             family = source.version
@@ -473,24 +471,21 @@ class Node:
                 raise ConfigError(
                     f"source {source} and destination {destination} differ in family"
                 )
+            if family == 6 and self.profile.pseudo_header:
+                covered = pseudo_header(source, destination)
         if type(payload) is not bytes:
             payload = _as_bytes(payload)
         if hop_limit != HOP_LIMIT:
             check_range("hop_limit", hop_limit, 0, 0xFF)
+        self._counts["ipackets" if family == 4 else "ipackets6"] += 1
         error = advertisement = None
         try:
-            if family == 4:
-                self._counts["ipackets"] += 1
-                advertisement = decode(payload)
-            else:
-                self._counts["ipackets6"] += 1
-                covered = b""
-                if self.profile.pseudo_header:
-                    covered = pseudo_header(source, destination)
-                advertisement = decode(payload, pseudo_header=covered)
+            advertisement = decode(payload, pseudo_header=covered)
+            member = where.members.get(advertisement[0])
         except DecodeError as fault:
             error = fault
-        member = where.members.get(payload[1]) if len(payload) > 1 else None
+            member = where.members.get(payload[1]) if len(payload) > 1 else None
+        actions: list[Action] = []
         if (
             advertisement is None
             or member is None
@@ -500,10 +495,17 @@ class Node:
         ):
             faults = self._faults(where, member, source, destination, hop_limit, payload, error)
             vhid = payload[1] if len(payload) > 1 else None
-            if self._refuse(where, name, source, vhid, faults, actions):
-                return
+            if self._refuse(where, interface, source, vhid, faults, actions):
+                return tuple(actions)
         assert member is not None and advertisement is not None
-        self._hear(member, family, source, advertisement, now, actions)
+        host, scheduled = member.host, member.scheduled
+        host.hear(family, source, advertisement, now, actions)
+        if actions:
+            self._account(actions)
+        elif scheduled is not None and now + host.master_down_interval / TICKS >= scheduled:
+            return ()  # it started a master-down timer again at the most, and none is earlier
+        self._reschedule(member)
+        return tuple(actions)
 
     def _faults(
         self,
@@ -598,21 +600,25 @@ class Node:
         if self._refuse(where, event.interface, source, vhid, faults, actions):
             return
         assert member is not None
-        self._hear(member, event.family, source, advertisement, now, actions)
+        member.host.hear(event.family, source, advertisement, now, actions)
+        self._account(actions)
+        self._reschedule(member)
 
     # -- timers ------------------------------------------------------------------------------
 
     def _on_timer(self, event: TimerExpired, now: float, actions: list[Action]) -> None:
-        if event.interface is not None and event.vhid is not None:
-            self._tell(self._member(event.interface, event.vhid), event, now, actions)
+        interface, vhid = event
+        if interface is not None and vhid is not None:
+            self._tell(self._member(interface, vhid), event, now, actions)
             return
-        if event.interface is not None or event.vhid is not None:
+        if interface is not None or vhid is not None:
             raise ConfigError(
                 f"{shown(event)} names half a timer; give interface and vhid, or neither"
             )
+        timers = self._timers
         due: list[tuple[float, int, _Member]] = []
-        while self._timers and self._timers[0][0] <= now:
-            at, sequence, member = heappop(self._timers)
+        while timers and timers[0][0] <= now:
+            at, sequence, member = heappop(timers)
             if at != member.scheduled:
                 continue
             member.scheduled = None
@@ -620,18 +626,22 @@ class Node:
             if deadline is not None and deadline <= now:
                 due.append((deadline, sequence, member))
             else:
-                self._schedule(member)
+                self._schedule(member, deadline)
         try:
             for _, _, member in due:
                 member.host.draw_counters()
         except ConfigError:
-            for _, _, member in due:
-                self._schedule(member)
+            for deadline, _, member in due:
+                self._schedule(member, deadline)
             raise
         if len(due) > 1:
             due.sort(key=lambda entry: entry[:2])
         for _, _, member in due:
-            self._tell(member, event, now, actions)
+            done: list[Action] = []
+            member.host.expire(now, done)
+            self._account(done)
+            actions += done
+            self._schedule(member, member.host.deadline)
 
     # -- interfaces and addresses --------------------------------------------------------------
 
@@ -814,7 +824,6 @@ class Node:
             self._tell(member, event, now, actions)
 
     _HANDLERS: ClassVar[dict[type, Any]] = {
-        DatagramReceived: _on_datagram,
         AdvertisementReceived: _on_advertisement,
         TimerExpired: _on_timer,
         InterfaceChanged: _on_interface,
@@ -839,7 +848,7 @@ class Node:
         return f"<Node {self.profile.name}: {', '.join(self._interfaces) or 'no interfaces'}>"
 
 
-_FREQUENT = (DatagramReceived, AdvertisementReceived, TimerExpired, SendSucceeded)
+_FREQUENT = (AdvertisementReceived, TimerExpired, SendSucceeded)
 
 
 def _as_bytes(payload: object) -> bytes:

@@ -382,24 +382,27 @@ class VirtualHost:
         own = self._source(family).packed
         return int.from_bytes(source.packed, order) < int.from_bytes(own, order)
 
-    def _on_timer(self, event: TimerExpired, actions: list[Action]) -> None:
-        if event.vhid not in (None, self.config.vhid):
-            return
-        now = self._now
-        if self._hold_until is not None:
-            if self._hold_until <= now:
-                self._enter(State.BACKUP, actions)
-            return
+    def expire(self, now: float, actions: list[Action]) -> None:
+        """Fire the timer that is due: what `handle` does with TimerExpired, for a `Node`."""
+        self._now = now
         if self._advertise_at is not None:
             if self._advertise_at <= now:
                 self._advertise(actions)
                 self._await_advertising()
+            return
+        if self._hold_until is not None:
+            if self._hold_until <= now:
+                self._enter(State.BACKUP, actions)
             return
         expired = [family for family in self._down_at if self._down_at[family] <= now]
         if expired:
             family = min(expired, key=lambda family: (self._down_at[family], family))
             own = self._down_length[family]
             self._pull(Trigger.MASTER_DOWN, actions, own=own, family=family)
+
+    def _on_timer(self, event: TimerExpired, actions: list[Action]) -> None:
+        if event.vhid in (None, self.config.vhid):
+            self.expire(self._now, actions)
 
     def _on_interface(self, event: InterfaceChanged, actions: list[Action]) -> None:
         if event.vhid not in (None, self.config.vhid) or bool(event.up) is self._up:
@@ -658,8 +661,12 @@ class VirtualHost:
     def _send(self, advbase: int, advskew: int, actions: list[Action]) -> None:
         vhid = self.config.vhid
         for family in self.config.families:
-            source, destination, source_mac, traffic_class, covered = self._envelope(family)
-            counter = self._take_counter()
+            envelope = self._envelopes.get(family) or self._envelope(family)
+            source, destination, source_mac, traffic_class, covered = envelope
+            if self._learnt is None or self._counter_constant:
+                counter = self._take_counter()
+            else:
+                counter = self._learnt = (self._learnt + 1) % _COUNTERS
             digest = self._authenticator.digest(counter)
             advertisement = _advertisement(
                 (vhid, advbase, advskew, self.demote, counter, digest, VERSION, 1, 7, None)
@@ -686,18 +693,16 @@ class VirtualHost:
     def _envelope(self, family: int) -> tuple[Address, Address, str, int, bytes]:
         """Source, destination, source MAC, traffic class, and what else the checksum covers.
 
-        Worked out once, until one of what it depends on changes.
+        Kept until one of what it depends on changes.
         """
-        known = self._envelopes.get(family)
-        if known is None:
-            source, destination = self._source(family), self.config.destination(family)
-            covered = b""
-            if family == 6 and self.profile.pseudo_header:
-                covered = pseudo_header(source, destination)
-            traffic_class = self._traffic_class(family)
-            known = (source, destination, self._source_mac(destination), traffic_class, covered)
-            self._envelopes[family] = known
-        return known
+        source, destination = self._source(family), self.config.destination(family)
+        covered = b""
+        if family == 6 and self.profile.pseudo_header:
+            covered = pseudo_header(source, destination)
+        traffic_class = self._traffic_class(family)
+        envelope = (source, destination, self._source_mac(destination), traffic_class, covered)
+        self._envelopes[family] = envelope
+        return envelope
 
     def _announcement(self) -> AnnounceAddresses:
         mac = self.mac if self.profile.real_mac_answers else virtual_mac(self.config.vhid)
@@ -725,15 +730,12 @@ class VirtualHost:
         return self.profile.traffic_class[family == 6]
 
     def _take_counter(self) -> int:
-        """The counter of the next advertisement."""
-        if self.profile.counter_constant:
+        """The counter of the next advertisement, where it is not the one after the last."""
+        if self._counter_constant:
             return self._learnt or 0
-        if self._learnt is None:
-            if not self._drawn:
-                self.draw_counters()
-            return self._drawn.pop(0)
-        self._learnt = (self._learnt + 1) % _COUNTERS
-        return self._learnt
+        if not self._drawn:
+            self.draw_counters()
+        return self._drawn.pop(0)
 
     def draw_counters(self) -> None:
         """Draw what the next advertisements need, before anything changes: it may be refused."""

@@ -17,7 +17,7 @@ from functools import partial
 from heapq import heappop, heappush
 from math import ceil
 from random import Random
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from carpproto.core.actions import (
     Action,
@@ -31,7 +31,6 @@ from carpproto.core.announcement import gratuitous_arp, neighbor_advertisement
 from carpproto.core.config import VirtualHostConfig
 from carpproto.core.errors import ConfigError, DecodeError, Reason, shown
 from carpproto.core.events import (
-    DatagramReceived,
     Event,
     InterfaceChanged,
     LinkChanged,
@@ -54,14 +53,12 @@ BACKLOG = 64
 """Frames that wait for a stalled node; further ones are lost, as in a socket's buffer."""
 
 _ENOBUFS = 105
+_ZERO = Identification.ZERO  # an Enum's attribute takes long to find
 _GROUP = 1  # the bit of a MAC's first byte that says: not for one host alone
 _HEADER = 14  # bytes of an Ethernet header
 _TAGGED = frozenset(tag.to_bytes(2, "big") for tag in TAGS)
 
-# What DatagramReceived._make does, without a Python frame.
-_datagram: Callable[[tuple[Any, ...]], DatagramReceived] = partial(
-    cast(Any, tuple.__new__), DatagramReceived
-)
+_EXPIRED = TimerExpired()
 
 # What happens at one instant: frames first, then what was scheduled, timers last. A caller of
 # a Node drains its packets before it says TimerExpired, too.
@@ -389,8 +386,7 @@ class Cluster:
         member.stalled = False
         waiting, member.backlog = member.backlog, deque(maxlen=BACKLOG)
         for port, frame in waiting:
-            if port.hears:
-                self._take(port, frame)
+            self._deliver((port,), frame, late=True)
         self._arm(member)
 
     def fail_sending(self, name: str, fails: bool = True) -> None:
@@ -490,7 +486,7 @@ class Cluster:
             self.now = now
             if kind == _ARRIVES:
                 if two is None:
-                    self._take_or_keep(one, frame)
+                    self._deliver((one,), frame)
                 else:
                     self._arrive(one, two[0], two[1], frame)
             elif kind == _TIMER:
@@ -615,7 +611,7 @@ class Cluster:
             return
         member.wakes_at = None
         member.waits_from = self.now
-        self._perform(member, node.handle(TimerExpired(), now))
+        self._perform(member, node.handle(_EXPIRED, now))
         self._arm(member)
 
     def _fires_at(self, member: Member, node: Node, deadline: float) -> float:
@@ -669,11 +665,8 @@ class Cluster:
         _, _, _, source, destination, source_mac, traffic_class, advertisement = action
         style = member.profile.identification
         payload = encode(advertisement)
-        if style is Identification.ZERO:
-            key = (id(source), id(destination), source_mac, traffic_class)
-            known = member.headers.get(key)
-            if known is not None and not known[2][0] & _GROUP:
-                known = None  # who has a unicast address may change
+        if style is _ZERO:
+            known = member.headers.get((id(source), id(destination), source_mac, traffic_class))
             if known is not None:
                 return known[2] + payload
             identification = 0
@@ -695,7 +688,7 @@ class Cluster:
             traffic_class=traffic_class,
             identification=identification,
         )
-        if style is Identification.ZERO:
+        if style is _ZERO and destination_mac is None:  # who has a unicast address may change
             # The addresses are kept beside it, so that their ids stay theirs.
             header = frame[: -len(payload)]
             member.headers[id(source), id(destination), source_mac, traffic_class] = (
@@ -795,65 +788,66 @@ class Cluster:
 
     def _arrive(self, segment: Segment, sender: Port | None, name: str, frame: bytes) -> None:
         """A frame reaches everybody on a segment."""
-        cuts = segment.cuts
-        for port in segment.ports:
-            if port is sender or not port.hears:
-                continue
-            member = port.member
-            if cuts and (name, member.name) in cuts:
-                continue
-            if member.stalled or member.takes_up:
-                self._take_or_keep(port, frame)
-            else:
-                self._take(port, frame)
+        cuts, ports = segment.cuts, segment.ports
+        if cuts:
+            ports = [port for port in ports if (name, port.member.name) not in cuts]
+        self._deliver(ports, frame, sender=sender)
 
-    def _take_or_keep(self, port: Port, frame: bytes) -> None:
-        """Let a node take a frame, unless it hears nothing or does so later."""
-        if not port.hears:
-            return
-        member = port.member
-        if member.stalled:
-            member.backlog.append((port, frame))
-        elif member.takes_up:
-            times = ceil((self.now - member.booted) / member.takes_up)
-            at = member.booted + times * member.takes_up
-            self.at(at, partial(self._take_late, port, frame, member.node))
-        else:
-            self._take(port, frame)
+    def _deliver(
+        self,
+        ports: Iterable[Port],
+        frame: bytes,
+        *,
+        sender: Port | None = None,
+        late: bool = False,
+    ) -> None:
+        """Let nodes peel a frame and handle what is in it, each for itself.
 
-    def _take_late(self, port: Port, frame: bytes, node: Node | None) -> None:
-        """Let a node take a frame that waited, unless it has been crashed since."""
-        if port.member.node is not node:
-            return
-        if port.member.stalled:
-            port.member.backlog.append((port, frame))
-        elif port.hears:
-            self._take(port, frame)
-
-    def _take(self, port: Port, frame: bytes) -> None:
-        """Let a node peel a frame and handle what is in it."""
-        member = port.member
-        if not frame[0] & _GROUP and frame[:6] != port.mac:
-            return  # MACs of virtual hosts carry no advertisements
+        Those that hear nothing do not; those that take frames up later do, unless it is ``late``.
+        """
         if frame[12:14] in _TAGGED:
             return  # of a VLAN, which is another interface
-        try:
-            packet = peel_datagram(frame)
-        except DecodeError:
-            return
-        node = member.node
-        if packet is None or node is None:
-            return
-        self.delivered += 1
-        event = _datagram((port.interface, *packet))
-        actions = node.handle(event, self.now * member.clock_rate)
-        if actions:
-            self._perform(member, actions)
-            self._arm(member)
-        elif node.rearmed != member.rearmed:
-            self._arm(member)
-        if member.polls:
-            self._look(member, node)
+        # MACs of virtual hosts carry no advertisements.
+        target = None if frame[0] & _GROUP else frame[:6]
+        now, delivered = self.now, 0
+        for port in ports:
+            if port is sender or not port.hears or (target and target != port.mac):
+                continue
+            member = port.member
+            node = member.node
+            assert node is not None
+            if member.stalled:
+                member.backlog.append((port, frame))
+                continue
+            if member.takes_up and not late:
+                times = ceil((now - member.booted) / member.takes_up)
+                at = member.booted + times * member.takes_up
+                self.at(at, partial(self._take_late, port, frame, node))
+                continue
+            try:
+                packet = peel_datagram(frame)
+            except DecodeError:
+                continue
+            if packet is None:
+                continue
+            delivered += 1
+            source, destination, hop_limit, payload = packet
+            actions = node.receive(
+                port.interface, source, destination, hop_limit, payload, now * member.clock_rate
+            )
+            if actions:
+                self._perform(member, actions)
+                self._arm(member)
+            elif node.rearmed != member.rearmed:
+                self._arm(member)
+            if member.polls:
+                self._look(member, node)
+        self.delivered += delivered
+
+    def _take_late(self, port: Port, frame: bytes, node: Node) -> None:
+        """Let a node take a frame that waited, unless it has been crashed since."""
+        if port.member.node is node:
+            self._deliver((port,), frame, late=True)
 
     def _look(self, member: Member, node: Node) -> None:
         """Let a node that has waited for a frame look at its timers, and wait for the next."""
@@ -861,7 +855,7 @@ class Cluster:
         now = self.now * member.clock_rate
         deadline = node.deadline
         if deadline is not None and deadline <= now:
-            self._perform(member, node.handle(TimerExpired(), now))
+            self._perform(member, node.handle(_EXPIRED, now))
         self._arm(member)
 
 
