@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple, NoReturn, cast
 
 from carpproto.core.addresses import Address
@@ -69,9 +68,7 @@ class Advertisement(NamedTuple):
 
 
 # What Advertisement._make does, without a Python frame.
-_advertisement: Callable[[tuple[Any, ...]], Advertisement] = partial(
-    cast(Any, tuple.__new__), Advertisement
-)
+_new: Callable[[type[Advertisement], tuple[Any, ...]], Advertisement] = cast(Any, tuple.__new__)
 
 
 def decode(payload: bytes, *, pseudo_header: bytes = b"") -> Advertisement:
@@ -102,7 +99,8 @@ def decode(payload: bytes, *, pseudo_header: bytes = b"") -> Advertisement:
     # bytes as one number have the same remainder.
     if int.from_bytes(covered, "big") % 0xFFFF or first >> 4 != VERSION:
         _refuse(bytes(covered), first, checksum, len(pseudo_header))
-    return _advertisement(
+    return _new(
+        Advertisement,
         (
             vhid,
             advbase,
@@ -120,7 +118,8 @@ def decode(payload: bytes, *, pseudo_header: bytes = b"") -> Advertisement:
 
 def _refuse(covered: bytes, first: int, checksum: int, offset: int) -> NoReturn:
     """Say which of checksum and version is wrong; the checksum comes first."""
-    expected = _checksum(covered[: offset + 6] + b"\0\0" + covered[offset + 8 :])
+    rest = int.from_bytes(covered[: offset + 6] + b"\0\0" + covered[offset + 8 :], "big")
+    expected = -rest % 0xFFFF if rest else 0xFFFF
     if checksum not in (expected, expected or 0xFFFF):
         raise DecodeError(
             Reason.BADSUM, 6, f"checksum 0x{checksum:04x}, the bytes need 0x{expected:04x}"
@@ -147,7 +146,8 @@ def encode(advertisement: Advertisement, *, pseudo_header: bytes = b"") -> bytes
     if not (0 <= version | kind <= 0xF and isinstance(digest, bytes) and len(digest) == 20):
         raise _misfit(advertisement)
     if checksum is None:
-        given = _checksum(pseudo_header + encoded)
+        total = int.from_bytes(pseudo_header + encoded, "big")
+        given = -total % 0xFFFF if total else 0xFFFF
         return _pack(first, vhid, advskew, authlen, demote, advbase, given, counter, digest)
     return encoded
 
@@ -159,12 +159,6 @@ def pseudo_header(source: Address, destination: Address) -> bytes:
     return (
         source.packed + destination.packed + LENGTH.to_bytes(4, "big") + bytes((0, 0, 0, PROTOCOL))
     )
-
-
-def _checksum(data: bytes) -> int:
-    """The Internet checksum of an even number of bytes, not all of them zero."""
-    total = int.from_bytes(data, "big")
-    return -total % 0xFFFF if total else 0xFFFF
 
 
 _LIMITS = {

@@ -8,7 +8,7 @@ frame is decoded only when somebody asks for it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from struct import Struct
 from typing import Any, NamedTuple, cast
@@ -97,7 +97,7 @@ class Packet(NamedTuple):
 
 
 # What Packet._make does, without a Python frame.
-_packet: Callable[[tuple[Any, ...]], Packet] = partial(cast(Any, tuple.__new__), Packet)
+_new: Callable[[type[Packet], tuple[Any, ...]], Packet] = cast(Any, tuple.__new__)
 
 
 class Ethernet(NamedTuple):
@@ -232,7 +232,7 @@ def _peel_ipv4(frame: bytes, start: int) -> Packet | None:
         raise _cut_off(frame, "the IPv4 options")
     payload = frame[offset : start + total]
     ends = _ipv4_address(source), _ipv4_address(destination)
-    return _packet((4, *ends, hop_limit, traffic_class, payload, offset, start, frame))
+    return _new(Packet, (4, *ends, hop_limit, traffic_class, payload, offset, start, frame))
 
 
 def _peel_ipv6(frame: bytes, start: int) -> Packet | None:
@@ -251,7 +251,8 @@ def _peel_ipv6(frame: bytes, start: int) -> Packet | None:
             return None
     ends = _ipv6_address(source), _ipv6_address(destination)
     traffic_class = first >> 20 & 0xFF
-    return _packet((6, *ends, hop_limit, traffic_class, frame[offset:end], offset, start, frame))
+    payload = frame[offset:end]
+    return _new(Packet, (6, *ends, hop_limit, traffic_class, payload, offset, start, frame))
 
 
 def _pass_extension_headers(

@@ -24,7 +24,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from enum import Enum
-from functools import partial
 from ipaddress import IPv4Address
 from itertools import count
 from typing import Any, ClassVar, Literal, cast, get_args
@@ -83,13 +82,8 @@ TICKS = 256
 _COUNTERS = 1 << 64
 _NEVER = 0x10000  # longer than any interval that an advertisement can state
 
-# What _make of each does, without a Python frame.
-_advertisement: Callable[[tuple[Any, ...]], Advertisement] = partial(
-    cast(Any, tuple.__new__), Advertisement
-)
-_sending: Callable[[tuple[Any, ...]], SendAdvertisement] = partial(
-    cast(Any, tuple.__new__), SendAdvertisement
-)
+# What _make of a named tuple does, without a Python frame.
+_new: Callable[[Any, tuple[Any, ...]], Any] = cast(Any, tuple.__new__)
 
 Counter = int | Callable[[], int]
 """Where counters begin, or what yields 64-bit ones."""
@@ -668,15 +662,17 @@ class VirtualHost:
             else:
                 counter = self._learnt = (self._learnt + 1) % _COUNTERS
             digest = self._authenticator.digest(counter)
-            advertisement = _advertisement(
-                (vhid, advbase, advskew, self.demote, counter, digest, VERSION, 1, 7, None)
+            advertisement: Advertisement = _new(
+                Advertisement,
+                (vhid, advbase, advskew, self.demote, counter, digest, VERSION, 1, 7, None),
             )
             if covered:
                 encoded = encode(advertisement, pseudo_header=covered)
                 checksum = int.from_bytes(encoded[6:8], "big")
                 advertisement = advertisement._replace(checksum=checksum)
             actions.append(
-                _sending(
+                _new(
+                    SendAdvertisement,
                     (
                         self.interface,
                         vhid,
@@ -686,7 +682,7 @@ class VirtualHost:
                         source_mac,
                         traffic_class,
                         advertisement,
-                    )
+                    ),
                 )
             )
 
