@@ -403,10 +403,10 @@ To check a group of your own
 
    {example}
 
-A counterexample has a ``script()``, lines of Python that do the same with a `Replay
-<carpproto.simulation.checking_report.Replay>`, and ``replay()``, which does that and compares each
-step. ``nox -s deep`` runs the checks with larger bounds: a boot at any 1/256 s, more losses, later
-timers, three hosts that boot.
+A counterexample has a ``script()``, lines of Python that do the same with the ``hosts`` that were
+checked, in a `Replay <carpproto.simulation.checking_report.Replay>`, and ``replay()``, which does
+that and compares each step. ``nox -s deep`` runs the checks with larger bounds: a boot at any
+1/256 s, more losses, later timers, three hosts that boot.
 
 .. autofunction:: carpproto.simulation.checking.check
 

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
 import sys
+import time
+from collections.abc import Callable
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -227,9 +232,142 @@ def test_files_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         file.write_text(text)
         with pytest.raises(ConfigError, match=r"campaign\.json"):
             load_tally(file, name)
-    file.write_text(json.dumps({"format": 1, "campaign": name, "tally": {}}))
-    with pytest.raises(ConfigError, match="no tally"):
+    with pytest.raises(ConfigError, match="no regular file"):
+        load_tally(tmp_path, name)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"runs": -5},
+        {"runs": 5},
+        {"runs": 3.0},
+        {"runs": True},
+        {"seeds": [[0.5, 3]]},
+        {"seeds": [[3, 0]]},
+        {"seeds": [[0, 3, 4]]},
+        {"seeds": None},
+        {"failovers": {"1": -1}},
+        {"failovers": {"-1": 1}},
+        {"failovers": {"one": 1}},
+        {"settled": {"1": 1000}},
+        {"violations": []},
+        {"failing": [[1, ["none at all"]]] * 4},
+        {"more": 1},
+    ],
+    ids=str,
+)
+def test_a_file_whose_numbers_do_not_fit_is_refused(
+    tmp_path: Path, wrong: dict[str, object]
+) -> None:
+    tally = run_random(SMALL, 0, 3)
+    file, name = tmp_path / "campaign.json", task_name(None, SMALL)
+    save_tally(file, name, tally)
+    assert load_tally(file, name) == tally
+    found = json.loads(file.read_text())
+    found["tally"].update(wrong)
+    file.write_text(json.dumps(found))
+    with pytest.raises(ConfigError, match="is damaged"):
         load_tally(file, name)
+
+
+def test_a_part_that_is_missing_is_refused() -> None:
+    found = Tally().as_json()
+    del found["failing"]
+    for wrong in (found, {}, None, [], "text"):
+        with pytest.raises(ConfigError, match="no tally"):
+            Tally.from_json(wrong)  # type: ignore[arg-type]
+
+
+def test_campaigns_that_share_a_file_keep_each_other(tmp_path: Path) -> None:
+    file = tmp_path / "campaign.json"
+    with ThreadPoolExecutor(1) as threads:
+        task = partial(runs_another, str(file))
+        total = run_campaign(range(4), task=task, executor=threads, chunk=2, resume=file)
+    assert total.seeds == ((0, 4),)
+    assert load_tally(file, task_name(task, EVERYTHING)).seeds == ((0, 4), (100, 102))
+
+
+def runs_another(file: str, first: int, stop: int) -> Tally:
+    """A task in whose middle another campaign adds to the same file."""
+    task = partial(runs_another, file)
+    if first == 2:
+        with ThreadPoolExecutor(1) as threads:
+            run_campaign(range(100, 102), task=task, executor=threads, resume=file)
+    return Tally(seeds=((first, stop),), runs=stop - first)
+
+
+def test_what_is_no_task_is_refused(tmp_path: Path) -> None:
+    def inner(first: int, stop: int) -> Tally:
+        return Tally(seeds=((first, stop),), runs=stop - first)
+
+    with ThreadPoolExecutor(1) as threads:
+        assert run_campaign(range(3), task=inner, executor=threads).runs == 3
+        with pytest.raises(ConfigError, match="cannot be told from others"):
+            run_campaign(range(3), task=inner, executor=threads, resume=tmp_path / "file.json")
+        for wrong in (None, Tally(), 5):
+            with pytest.raises(ConfigError, match="no Tally of its seeds"):
+                run_campaign(range(3), task=lambda _, __, w=wrong: w, executor=threads)
+        with pytest.raises(ConfigError, match="not of range"):
+            run_campaign(range(3), task=lambda a, b: inner(a + 7, b + 7), executor=threads)
+    for seeds in ([1, 2], 5, range(0, 9, 2)):
+        with pytest.raises(ConfigError, match="no range of step 1"):
+            run_campaign(seeds)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="no Executor"):
+        run_campaign(range(3), executor=5)  # type: ignore[arg-type]
+
+
+def test_a_scenario_of_another_name_is_the_same_campaign() -> None:
+    one = planted()
+    names = {task_name(run_scenario(one._replace(name=name)), EVERYTHING) for name in "ab"}
+    assert len(names) == 1
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
+def test_workers_end_with_the_process_that_started_them(tmp_path: Path) -> None:
+    code = f"""
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+sys.path[:0] = {[str(Path(__file__).parent)]!r}
+from functools import partial
+from carpproto.simulation.campaign import run_campaign
+from test_campaign import notes_its_process
+run_campaign(range(2), task=partial(notes_its_process, {str(tmp_path)!r}), processes=2, chunk=1)
+"""
+    process = subprocess.Popen([sys.executable, "-c", code])
+    try:
+        wait_until(lambda: len(list(tmp_path.iterdir())) == 2)
+    finally:
+        process.kill()
+        process.wait()
+    workers = [int(file.name) for file in tmp_path.iterdir()]
+    wait_until(lambda: not any(runs(worker) for worker in workers))
+
+
+def notes_its_process(folder: str, first: int, stop: int) -> Tally:
+    Path(folder, str(os.getpid())).touch()
+    time.sleep(60)
+    return Tally(seeds=((first, stop),), runs=stop - first)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 50
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    status = Path(f"/proc/{process}/stat")
+    return not (status.exists() and ") Z" in status.read_text())
 
 
 def test_the_names_of_tasks_tell_them_apart_without_secrets() -> None:

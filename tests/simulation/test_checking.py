@@ -127,6 +127,32 @@ def test_one_of_two_may_preempt(profile: Profile, preempts: tuple[int, int]) -> 
     assert check(hosts).holds
 
 
+def test_what_holds_has_nothing_to_do_again() -> None:
+    found = check([(FREEBSD, config())])
+    assert found.script() == "# holds: there is nothing to do again\n"
+    assert found.replay().states == ("BACKUP",)
+
+
+@pytest.mark.parametrize(
+    ("hosts", "more", "says"),
+    [
+        (Host(FREEBSD, config()), {}, "no hosts"),
+        (5, {}, "no hosts"),
+        ([(FREEBSD,)], {}, "no host; give Host"),
+        ([5], {}, "no host; give Host"),
+        (["freebsd"], {}, "no host; give Host"),
+        ([("freebsd", config())], {}, "no Profile"),
+        ([(FREEBSD, config())], {"within": "1"}, "within '1' is out of range"),
+        ([(FREEBSD, config())], {"within": -1}, "within -1 is out of range"),
+        ([(FREEBSD, config())], {"within": float("nan")}, "within nan is out of range"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_checked_is_refused(hosts: Any, more: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        check(hosts, **more)
+
+
 def test_one_host_alone_and_a_host_of_both_families() -> None:
     assert check([(FREEBSD, config())]).holds
     dual = [(FREEBSD, config(0, addresses=DUAL)), (NETBSD, config(100, addresses=DUAL))]
@@ -139,7 +165,7 @@ def test_each_weakness_is_there_and_happens_in_a_cluster(weakness: Any) -> None:
     assert found.verdict is weakness.verdict
     replay = found.replay()
     assert replay.states == found.steps[-1].states
-    names: dict[str, Any] = {"Replay": Replay, "hosts": weakness.hosts}
+    names: dict[str, Any] = {"hosts": weakness.hosts}
     exec(found.script(), names)
     assert names["replay"].states == replay.states
 

@@ -48,7 +48,9 @@ def test_a_failure_says_how_to_repeat_it(pytester: pytest.Pytester) -> None:
     text = result.stdout.str()
     sections = text.split("CARP clusters")
     assert len(sections) == 3
-    assert text.count("for the same run again: --carp-seed 7") == 2
+    command = "for the same run again: pytest test_a_failure_says_how_to_repeat_it.py::test_"
+    assert text.count(f"{command}asserts --carp-seed 7") == 1
+    assert text.count(f"{command}something_else --carp-seed 7") == 1
     # Once in the message of the assertion, and once for the assertion of pytest's own.
     result.stdout.fnmatch_lines(
         [
@@ -56,18 +58,30 @@ def test_a_failure_says_how_to_repeat_it(pytester: pytest.Pytester) -> None:
             "E       vhid 1 on lan: MASTER is a",
             "E       seed 7",
             "*CARP clusters*",
-            "for the same run again: --carp-seed 7",
+            "for the same run again: pytest test_*::test_* --carp-seed 7",
             "*CARP clusters*",
             "vhid 1 on lan: MASTER is a",
             "    3.000000  a  carp: 1@em0: BACKUP -> MASTER (master timed out)",
             "seed 7",
-            "for the same run again: --carp-seed 7",
+            "for the same run again: pytest test_*::test_* --carp-seed 7",
         ]
     )
     assert text.count("vhid 1 on lan: MASTER is a") == 2
     # The lines of the test are shown, and not those of the library.
     result.stdout.fnmatch_lines([">       cluster.assert_master(*b*)"])
     assert "def assert_masters" not in text
+
+
+def test_of_many_clusters_the_last_are_shown(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("""
+        def test_many(carp_cluster):
+            for seed in range(5):
+                carp_cluster(seed=seed).run(4)
+            assert False
+    """)
+    text = pytester.runpytest_inprocess(*QUIET).stdout.str()
+    assert "the last 3 of 5 clusters:" in text
+    assert [f"\nseed {seed}\n" in text for seed in range(5)] == [False] * 2 + [True] * 3
 
 
 def test_the_seed_is_zero_unless_it_is_given(pytester: pytest.Pytester) -> None:

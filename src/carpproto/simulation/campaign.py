@@ -8,15 +8,22 @@ are the same in whichever order, in whatever pieces and on how many machines the
 from __future__ import annotations
 
 import json
+import os
 import pickle
+import signal
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from contextlib import suppress
 from functools import partial
 from hashlib import sha256
 from itertools import islice
+from multiprocessing import parent_process
+from multiprocessing.connection import wait as wait_for_any
 from pathlib import Path
+from threading import Thread
+from time import monotonic
 from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 from carpproto.core.errors import ConfigError, shown
@@ -34,6 +41,7 @@ STEP = 0.25
 """Width of a histogram's bars, in seconds."""
 
 _FORMAT = 1
+_SAVED_EVERY = 2.0  # seconds
 _MICROSECOND = 1_000_000
 
 T = TypeVar("T")
@@ -93,23 +101,36 @@ class Tally(NamedTuple):
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> Tally:
         """What `as_json` gave; `ConfigError` for what it cannot have given."""
-        try:
-            values = dict(found)
-            numbers = {
-                name: int(values[name])
-                for name in cls._fields
-                if isinstance(cls._field_defaults[name], int)
-            }
-            return cls(
-                **numbers,
-                seeds=_united((), [(int(first), int(stop)) for first, stop in values["seeds"]]),
-                violations=_summed((), dict(values["violations"]).items()),
-                failovers=_summed((), ((int(b), n) for b, n in values["failovers"].items())),
-                settled=_summed((), ((int(b), n) for b, n in values["settled"].items())),
-                failing=tuple((int(s), tuple(map(str, kinds))) for s, kinds in values["failing"]),
-            )
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ConfigError(f"this is no tally of a campaign: {error!r}") from None
+        tally = None
+        if isinstance(cast(object, found), Mapping):
+            with suppress(AttributeError, KeyError, TypeError, ValueError):
+                values: dict[str, Any] = {
+                    **found,
+                    "seeds": _united((), map(_pair, found["seeds"])),
+                    "violations": _summed((), dict(found["violations"]).items()),
+                    "failovers": _summed((), _bars(found["failovers"])),
+                    "settled": _summed((), _bars(found["settled"])),
+                    "failing": tuple((seed, tuple(kinds)) for seed, kinds in found["failing"]),
+                }
+                tally = cls(**values)
+        if tally is None or not tally._is_possible() or tally.as_json() != _listed(found):
+            raise ConfigError("this is no tally of a campaign; give what as_json() gave")
+        return tally
+
+    def _is_possible(self) -> bool:
+        """Whether the numbers fit each other."""
+        bars = (*self.failovers, *self.settled)
+        numbers: list[Any] = [number for bar in bars for number in bar]
+        numbers += [number for _, number in self.violations]
+        numbers += [
+            getattr(self, name) for name, zero in self._field_defaults.items() if zero == 0
+        ]
+        runs = sum(stop - first for first, stop in self.seeds)
+        return (
+            all(type(number) is int and number >= 0 for number in numbers)
+            and sum(number for _, number in self.settled) <= self.runs == runs
+            and len(self.failing) <= self.failed <= runs
+        )
 
 
 def tally_of(seed: int, faults: int, result: Result) -> Tally:
@@ -151,8 +172,8 @@ def run_random(variety: Variety, first: int, stop: int) -> Tally:
 
 
 def run_scenario(scenario: Scenario) -> Task:
-    """The task of running one scenario with many seeds."""
-    return partial(_run_scenario, scenario)
+    """The task of running one scenario with many seeds; its name does not matter."""
+    return partial(_run_scenario, scenario._replace(name=""))
 
 
 def _run_scenario(scenario: Scenario, first: int, stop: int) -> Tally:
@@ -180,38 +201,62 @@ def run_campaign(
     machine (by default as many as it has processors) are started and ended. ``chunk`` runs make
     one call of a worker.
 
-    ``resume`` is a JSON file that says what was run, written after every thousand runs and at the
-    end: what it has is not run again but added, and it may have more seeds than these. The file
-    of another ``variety`` or task is refused, with `ConfigError`. ``progress`` shows a bar on
+    ``resume`` is a JSON file that says what was run, written every few seconds and at the end:
+    what it has is not run again but added, and it may have more seeds than these. The file of
+    another ``variety`` or task is refused, with `ConfigError`. ``progress`` shows a bar on
     stderr, by default if that is a terminal; it needs tqdm, and without that there is none.
     """
     variety.check()
-    if seeds.step != 1:
-        raise ConfigError("seeds of a campaign follow each other; give a range of step 1")
-    if not isinstance(chunk, int) or chunk < 1:
+    if not isinstance(cast(object, seeds), range) or seeds.step != 1:
+        raise ConfigError(f"seeds {shown(seeds)} are no range of step 1; give range(100000)")
+    if not isinstance(cast(object, chunk), int) or chunk < 1:
         raise ConfigError(f"chunk {shown(chunk)} is out of range; it is 1 or more")
     if processes is not None and not 1 <= processes <= 1024:
         raise ConfigError(f"processes {shown(processes)} is out of range; it is 1 to 1024")
+    if executor is not None and not hasattr(executor, "submit"):
+        raise ConfigError(f"{shown(executor)} is no Executor; see concurrent.futures")
     what = task_name(task, variety)
-    total = Tally() if resume is None else load_tally(resume, what)
+    if resume is not None and "<" in what:
+        raise ConfigError(f"{what} cannot be told from others; resume a function of a module")
+    total, unsaved = Tally() if resume is None else load_tally(resume, what), Tally()
     if resume is not None:
         save_tally(resume, what, total)  # rather now than after an hour
     call = partial(run_random, variety) if task is None else task
     chunks = _chunks(seeds, total.seeds, chunk)
     with _Progress(len(seeds), len(seeds) - _left(seeds, total.seeds), progress) as bar:
-        own = None if executor is not None else ProcessPoolExecutor(processes)
+        own = None if executor is not None else ProcessPoolExecutor(processes, None, _begin_worker)
         try:
             for tally in spread(call, chunks, cast(Executor, executor or own)):
-                total = total.merge(tally)
+                if not isinstance(cast(object, tally), Tally) or not tally.runs:
+                    raise ConfigError(f"the task gave {shown(tally)}, no Tally of its seeds")
+                total, unsaved = total.merge(tally), unsaved.merge(tally)
                 bar.update(tally.runs)
                 if resume is not None and bar.is_due():
-                    save_tally(resume, what, total)
+                    # Another campaign may have added other seeds meanwhile.
+                    save_tally(resume, what, load_tally(resume, what).merge(unsaved))
+                    unsaved = Tally()
         finally:
             if own is not None:
                 own.shutdown(cancel_futures=True)
             if resume is not None:
-                save_tally(resume, what, total)
+                save_tally(resume, what, load_tally(resume, what).merge(unsaved))
+    if _left(seeds, total.seeds):
+        raise ConfigError(f"the task gave tallies of the seeds {total.seeds}, not of {seeds}")
     return total
+
+
+def _begin_worker() -> None:
+    """What each process does first: it leaves interrupts to the one that started it, and ends
+    when that one does, however that is."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = parent_process()
+    if parent is not None:
+        Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_with(sentinel: int) -> None:
+    wait_for_any([sentinel])
+    os._exit(1)
 
 
 def spread(
@@ -263,12 +308,14 @@ def task_name(task: Task | None, variety: Variety) -> str:
 def load_tally(path: str | Path, what: str) -> Tally:
     """The tally in a file, an empty one if there is no file; `ConfigError` if it is another's."""
     path = Path(path)
+    if path.exists() and not path.is_file():
+        raise ConfigError(f"{path} is no regular file; give one, or a name that is free")
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return Tally()
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path} is no file of a campaign: {error}") from None
+    except (ValueError, RecursionError):
+        raise ConfigError(f"{path} is no file of a campaign: it is not JSON") from None
     if not isinstance(found, dict) or cast(dict[str, Any], found).get("format") != _FORMAT:
         raise ConfigError(f"{path} is no file of a campaign of this version")
     values = cast(dict[str, Any], found)
@@ -277,9 +324,9 @@ def load_tally(path: str | Path, what: str) -> Tally:
             f"{path} is of another campaign, {shown(values.get('campaign'))}; this one is {what!r}"
         )
     try:
-        return Tally.from_json(values["tally"])
-    except (KeyError, ConfigError) as error:
-        raise ConfigError(f"{path}: {error}") from None
+        return Tally.from_json(values.get("tally", {}))
+    except ConfigError:
+        raise ConfigError(f"{path} is damaged: its numbers do not fit each other") from None
 
 
 def save_tally(path: str | Path, what: str, tally: Tally) -> None:
@@ -298,6 +345,27 @@ def save_tally(path: str | Path, what: str, tally: Tally) -> None:
 
 
 # -- sums ----------------------------------------------------------------------------------------
+
+
+def _pair(found: Any) -> tuple[int, int]:
+    first, stop = found
+    return first, stop
+
+
+def _bars(found: Mapping[str, int]) -> Iterator[tuple[int, int]]:
+    """The bars of a histogram; their numbers are text in JSON."""
+    return ((int(bar), number) for bar, number in found.items())
+
+
+def _listed(found: Mapping[str, Any]) -> dict[str, Any]:
+    """With tuples for lists, as `Tally.as_json` has them."""
+    return {name: _tupled(value) for name, value in found.items()}
+
+
+def _tupled(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return tuple(map(_tupled, cast(Iterable[Any], value)))
+    return value
 
 
 class _Sortable(Protocol):
@@ -361,7 +429,7 @@ class _Progress:
 
     def __init__(self, total: int, done: int, wanted: bool | None) -> None:
         self.bar: Any = None
-        self.runs = self.written = 0
+        self.written = monotonic()
         if wanted or (wanted is None and sys.stderr.isatty()):
             try:
                 from tqdm import tqdm
@@ -377,13 +445,13 @@ class _Progress:
             self.bar.close()
 
     def update(self, runs: int) -> None:
-        self.runs += runs
         if self.bar is not None:
             self.bar.update(runs)
 
     def is_due(self) -> bool:
-        """Every thousand runs or so: a few seconds."""
-        if self.runs - self.written < 1000:
+        """Every few seconds."""
+        now = monotonic()
+        if now - self.written < _SAVED_EVERY:
             return False
-        self.written = self.runs
+        self.written = now
         return True

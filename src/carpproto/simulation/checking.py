@@ -28,9 +28,10 @@ from array import array
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 from carpproto.core.config import check_range
+from carpproto.core.errors import ConfigError, shown
 from carpproto.core.virtual_host import TICKS, VirtualHost
 from carpproto.simulation.checking_group import TICK, Group, World
 from carpproto.simulation.checking_report import (
@@ -273,6 +274,8 @@ def check(
     others = {"delay": delay, "late": late, "boot_every": boot_every, "limit": limit}
     for name, value in {**faults, **others}.items():
         check_range(name, value, int(name in ("boot_every", "limit")), 1 << 31)
+    if within is not None and not (isinstance(cast(object, within), (int, float)) and within > 0):
+        raise ConfigError(f"within {shown(within)} is out of range; it is more than 0 seconds")
     named = named_hosts(hosts)
     group = Group(named, delay, late, boot_every, machine)
     if within is None:

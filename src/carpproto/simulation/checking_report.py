@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from carpproto.core.addresses import Address, AddressLike
 from carpproto.core.config import VirtualHostConfig
 from carpproto.core.errors import ConfigError, Reason, shown
 from carpproto.core.events import DatagramReceived, SettingChanged, TimerExpired
 from carpproto.core.frame import peel
-from carpproto.core.profile import Profile
+from carpproto.core.profile import Profile, check_profile
 from carpproto.core.virtual_host import TICKS
 from carpproto.simulation.cluster import Cluster
 
@@ -50,8 +50,16 @@ class Host(NamedTuple):
 def named_hosts(hosts: Sequence[Host | tuple[Any, ...]]) -> tuple[Host, ...]:
     """The hosts with every name and address filled in; `ConfigError` for what cannot be."""
     named: list[Host] = []
+    if isinstance(hosts, Host) or not isinstance(cast(object, hosts), Sequence):
+        raise ConfigError(f"{shown(hosts)} are no hosts; give a list of Host")
     for number, given in enumerate(hosts, 1):
-        host = given if isinstance(given, Host) else Host(*given)
+        try:
+            host = given if isinstance(given, Host) else Host(*given)
+        except TypeError:
+            raise ConfigError(
+                f"{shown(given)} is no host; give Host(profile, configuration, settings)"
+            ) from None
+        check_profile(host.profile)
         if not isinstance(host.config, VirtualHostConfig):
             raise ConfigError(f"{shown(host.config)} is no VirtualHostConfig")
         if host.config.peer or host.config.peer6:
@@ -177,8 +185,18 @@ class Checked(NamedTuple):
         return replay
 
     def script(self) -> str:
-        """Lines of Python that do the steps with a `Replay`, once it is made of the hosts."""
-        lines = [f"# {self.what}, {self.verdict.value}", "replay = Replay(hosts)"]
+        """Lines of Python that do the steps with a `Replay`; a comment where there are none.
+
+        They take ``hosts`` from around them, those that were checked: no secret is in them.
+        """
+        if not self.steps:
+            return f"# {self.verdict.value}: there is nothing to do again\n"
+        lines = [
+            f"# {self.what}, {self.verdict.value}; hosts are those that check() was given",
+            f"from {__name__} import Replay",
+            "",
+            "replay = Replay(hosts)",
+        ]
         for step in self.steps:
             if step.kind is Kind.START:
                 continue
@@ -190,7 +208,7 @@ class Checked(NamedTuple):
             if step.family:
                 arguments.append(f"family={step.family}")
             lines.append(f"replay.{step.kind.value}({', '.join(arguments)})")
-        last = tuple(self.steps[-1].states) if self.steps else ()
+        last = tuple(self.steps[-1].states)
         lines.append(f"assert replay.states == {last!r}")
         return "\n".join(lines) + "\n"
 

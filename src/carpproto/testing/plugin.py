@@ -6,6 +6,7 @@ the core, and must not change a run that does not use it.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     MakeCluster = Callable[..., ClusterUnderTest]
 
 SEED = "--carp-seed"
+_SHOWN = 3  # clusters of a test that made many
 CLUSTERS = pytest.StashKey[list["ClusterUnderTest"]]()
 """The clusters that a test has made."""
 
@@ -61,7 +63,10 @@ def pytest_runtest_makereport(
     made = item.stash.get(CLUSTERS, None)
     if report.failed and made:
         # An assertion of a cluster's has said it already.
-        lines = [cluster.report() for cluster in made if not cluster.failed]
-        lines.append(f"for the same run again: --carp-seed {item.config.getoption(SEED)}")
+        lines = [cluster.report() for cluster in made[-_SHOWN:] if not cluster.failed]
+        if len(made) > _SHOWN:
+            lines.insert(0, f"the last {_SHOWN} of {len(made)} clusters:")
+        seed = str(item.config.getoption(SEED))
+        lines.append(f"for the same run again: {shlex.join(['pytest', item.nodeid, SEED, seed])}")
         report.sections.append(("CARP clusters", "\n\n".join(lines)))
     return report

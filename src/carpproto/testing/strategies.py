@@ -99,7 +99,7 @@ def advertisements(authenticator: Authenticator | None = None) -> SearchStrategy
     """Advertisements with any numbers; with an ``authenticator`` signed ones of its vhid.
 
     The others have digests that are most likely wrong, and any type and authlen, at which no
-    system looks.
+    system looks. Each ``checksum`` is None, for `encode` to compute: read again it is a number.
     """
     # All fields are named: `builds` would draw those that a named tuple has defaults for.
     drawn = st.builds(
