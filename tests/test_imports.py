@@ -50,7 +50,8 @@ FORBIDDEN_IN_CORE = {
 THIRD_PARTY = {
     "core": {"typing_extensions"},
     "capture": {"dpkt"},
-    "simulation": {"tomli", "tqdm"},
+    "simulation": {"tomli", "tomllib", "tqdm"},  # tomllib: of the library from Python 3.11 on
+    "adapters": set(),
     "testing": {"hypothesis", "pytest"},
     "cli": set(),
 }
@@ -137,3 +138,25 @@ print(*sorted(set(sys.modules) - before))
     assert not loaded & {"socket", "select", "asyncio", "random", "logging", "dataclasses"}
     wings = {name for name in printed.split() if name.startswith("carpproto.")}
     assert wings == {"carpproto.core", *(f"carpproto.core.{name}" for name in CORE)}
+
+
+def test_one_adapter_alone_imports_netifaces_and_not_before_it_is_asked() -> None:
+    naming = [
+        path.name
+        for path in sources("adapters")
+        if '"netifaces"' in path.read_text() or "import netifaces" in path.read_text()
+    ]
+    assert naming == ["interfaces.py"]
+    code = """
+import sys
+before = set(sys.modules)
+import carpproto.adapters.asyncio_runner, carpproto.adapters.runner, carpproto.adapters.scripts
+import carpproto.adapters.transport
+print(*sorted(set(sys.modules) - before))
+"""
+    printed = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+    loaded = {name.partition(".")[0] for name in printed.split()}
+    assert loaded - {"carpproto"} <= sys.stdlib_module_names
+    assert not {"carpproto.adapters.packet", "carpproto.adapters.raw"} & set(printed.split())
