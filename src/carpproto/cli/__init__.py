@@ -14,12 +14,12 @@ from collections.abc import Sequence
 from io import TextIOWrapper
 from typing import Any, NoReturn
 
-from carpproto.cli import decode, demo, replay, simulate, verify
+from carpproto.cli import decode, demo, replay, run, simulate, verify
 from carpproto.cli.text import refuse
 from carpproto.core.errors import ConfigError, DecodeError
 
 _FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
-_COMMANDS = (demo, decode, verify, replay, simulate)
+_COMMANDS = (demo, decode, verify, replay, simulate, run)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -98,7 +98,7 @@ def _authenticator(arguments: argparse.Namespace) -> Authenticator:
         raise ConfigError(f"vhid {arguments.vhid!r} is no number; it is 1 to 255") from None
     profile = _PROFILES[arguments.profile]
     if arguments.key_file is not None:
-        digits = _first_line(arguments.key_file).strip()
+        digits = first_line(arguments.key_file).strip()
         try:
             key = bytes.fromhex(digits)
         except ValueError:
@@ -115,7 +115,7 @@ def _authenticator(arguments: argparse.Namespace) -> Authenticator:
 
 def _passphrase(arguments: argparse.Namespace) -> str:
     if arguments.passphrase_file is not None:
-        return _first_line(arguments.passphrase_file)
+        return first_line(arguments.passphrase_file)
     if ENVIRONMENT in os.environ:
         return os.environ[ENVIRONMENT]
     if sys.stdin is None or not sys.stdin.isatty():
@@ -125,7 +125,7 @@ def _passphrase(arguments: argparse.Namespace) -> str:
     return getpass("passphrase: ")
 
 
-def _first_line(name: str) -> str:
+def first_line(name: str) -> str:
     """The first line of a file as ucarp reads it: only the line feed is removed."""
     with Path(name).open("rb") as file:
         line = file.readline(_LONGEST + 1)
