@@ -48,8 +48,16 @@ def tests(session: nox.Session) -> None:
     """All tests but the deep ones, with branch coverage; arguments go to pytest."""
     install(session, "test")
     # Not pytest --cov: coverage has to start before pytest loads the package's own plugin.
-    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    chosen = session.posargs or ("-m", "not deep and not live")
+    session.run("coverage", "run", "-m", "pytest", *chosen)
     session.run("coverage", "report")
+
+
+@nox.session
+def live(session: nox.Session) -> None:
+    """Take part on real interfaces, in network namespaces, with a real ucarp; needs root."""
+    install(session, "test")
+    session.run("pytest", "-m", "live", *session.posargs)
 
 
 @nox.session

@@ -220,6 +220,31 @@ def test_what_cannot_be_sent_reaches_the_node(number: int) -> None:
     assert world.node.demotion == 0
 
 
+def test_many_that_fail_at_once_do_not_advertise_each_others_demotion() -> None:
+    clock, transport, tried = Clock(), FakeTransport(), []
+    node = Node()
+    node.add_interface("em0", mac=MAC, addresses=["192.0.2.1"])
+    for vhid in range(1, 41):
+        config = VirtualHostConfig(vhid=vhid, addresses=[f"198.51.100.{vhid}"], passphrase="x")
+        node.add_virtual_host("em0", config)
+    driver = Driver(
+        node, [transport], clock=clock, on_error=lambda _, action: tried.append(action)
+    )
+    driver.start()
+    clock.now += 3
+    driver.turn()
+    assert len(transport.sent) == 40
+    transport.error = OSError(errno.ENOBUFS, "no")
+    for _ in range(3):
+        clock.now += 1
+        driver.turn()
+    assert node.demotion == 40 * 240
+    # Three times by the timer, and once for all the demotion together: 160, and not 40 * 40.
+    assert len(tried) == 160
+    skews = [action.advertisement.advskew for action in tried if type(action) is SendAdvertisement]
+    assert skews == [0] * 120 + [240] * 40
+
+
 def test_an_announcement_that_fails_is_reported_and_no_more() -> None:
     complaints: list[Action] = []
     world = World(on_error=lambda error, action: complaints.append(action))

@@ -362,10 +362,23 @@ def test_it_announces_too(fakes: list[FakeSocket], monkeypatch: pytest.MonkeyPat
     assert len(fakes) == before
 
 
-def test_the_families_are_those_of_the_groups(fakes: list[FakeSocket]) -> None:
-    assert len(RawTransport("em0", groups=[GROUP_IPV4]).filenos()) == 1
-    assert fakes[0].family == socket.AF_INET
-    assert len(RawTransport("em0", groups=[]).filenos()) == 2
+def test_unicast_datagrams_are_taken_of_both_families(
+    fakes: list[FakeSocket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for groups in ([], [GROUP_IPV4], [GROUP_IPV6]):
+        assert len(RawTransport("em0", groups=groups).filenos()) == 2
+
+    def without_ipv6(family: int, kind: int, protocol: int = 0) -> FakeSocket:
+        if family == socket.AF_INET6:
+            raise OSError(errno.EAFNOSUPPORT, "no IPv6 here")
+        return FakeSocket(family, kind, protocol)
+
+    monkeypatch.setattr(socket, "socket", without_ipv6)
+    for groups in ([], [GROUP_IPV4]):
+        assert len(RawTransport("em0", groups=groups).filenos()) == 1
+    with pytest.raises(OSError, match="no IPv6 here"):
+        RawTransport("em0", groups=[GROUP_IPV6])
+    assert all(fake.closed for fake in fakes[-1:])
 
 
 def test_what_fails_half_way_leaves_nothing_open(

@@ -168,6 +168,7 @@ class Driver:
                 for outcome in outcomes:
                     if outcome is not None:
                         self._pending.extend(self.node.handle(outcome, now))
+                self._pending = _without_superseded(self._pending)
         finally:
             self._performing = False
 
@@ -247,3 +248,22 @@ class Driver:
             self.handle(AddressRemoved(name, address))
         for address in wanted:
             self.handle(AddressAdded(name, address))
+
+
+def _without_superseded(actions: list[Action]) -> list[Action]:
+    """Without advertisements that a later one of the same virtual host makes needless.
+
+    When many virtual hosts fail to send at once, each failure demotes all of them, and all
+    advertise that. FreeBSD puts it off and does it once (``carp_demote_adj``, a task).
+    """
+    last = {
+        (action.interface, action.vhid, action.family): action
+        for action in actions
+        if isinstance(action, SendAdvertisement)
+    }
+    return [
+        action
+        for action in actions
+        if not isinstance(action, SendAdvertisement)
+        or action is last[action.interface, action.vhid, action.family]
+    ]

@@ -59,7 +59,7 @@ _Ancillary = list[tuple[int, int, bytes]]
 class RawTransport:
     """Advertisements as IP datagrams on one interface.
 
-    ``groups`` are the multicast groups to join; the families are theirs, or both without any.
+    ``groups`` are the multicast groups to join; unicast datagrams are taken of both families.
     An advertisement's source is the node's, also where the interface does not have that
     address (on Linux). Gratuitous ARP is sent by a packet socket on Linux; elsewhere the
     kernel sends it for the address that an up script configures.
@@ -150,10 +150,15 @@ class RawTransport:
 
     def _open(self) -> None:
         self._index = socket.if_nametoindex(self._interface)
-        families = sorted({group.version for group in self._groups} or {4, 6})
+        needed = {group.version for group in self._groups}
         try:
-            for family in families:
-                self._sockets.append((family, self._listen(family)))
+            for family in (4, 6):
+                try:
+                    self._sockets.append((family, self._listen(family)))
+                except OSError as error:
+                    # A kernel without IPv6 will do for who has no group of it.
+                    if family in needed or error.errno != errno.EAFNOSUPPORT:
+                        raise
             for group in self._groups:
                 join_group(dict(self._sockets)[group.version], group, self._index)
         except BaseException:

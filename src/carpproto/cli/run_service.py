@@ -38,7 +38,7 @@ from carpproto.core.actions import (
     StateChanged,
     explain,
 )
-from carpproto.core.addresses import GROUPS, Address, parse_address
+from carpproto.core.addresses import Address, parse_address
 from carpproto.core.errors import CarpError, ConfigError, Reason
 from carpproto.core.events import Shutdown, State, StateRequested
 from carpproto.core.node import Node
@@ -79,16 +79,6 @@ def node_of(setup: Setup) -> Node:
     )
 
 
-def _groups(node: Node, interface: str) -> tuple[Address, ...]:
-    """What to join on an interface: a group of each family, as with a unicast peer there is none.
-
-    A raw transport hears the families of its groups.
-    """
-    groups = groups_of(node, interface)
-    there = {group.version for group in groups}
-    return (*groups, *(group for family, group in GROUPS.items() if family not in there))
-
-
 def first_usable_interface() -> str:
     """The first interface that is up and has an address beyond this machine's own."""
     for name in interfaces.names():
@@ -117,7 +107,7 @@ class Service:
                 closing(
                     open_transport(
                         name,
-                        groups=_groups(self.node, name),
+                        groups=groups_of(self.node, name),
                         kind=cast(Kind, setup.transport),
                         broadcast=setup.broadcast,
                     )
