@@ -1984,6 +1984,17 @@ def test_a_timer_that_became_shorter_is_the_nodes_next_one() -> None:
     assert fire(node)[0] == TIMED_OUT
 
 
+def test_a_timer_that_was_moved_to_and_fro_does_not_hide_anothers() -> None:
+    node = a_backup(FREEBSD, config(1, advskew=100), config(2, advskew=128))
+    assert node.deadline == 3.390625
+    node.handle(SettingChanged("dead_ratio", 2), 0.0)
+    node.handle(heard(node), 0.125)
+    assert node.deadline == 2.515625
+    node.handle(heard(node), 2.0)
+    # Vhid 1 is due at 4.39 now; what is left of its first deadline says nothing of vhid 2's.
+    assert node.deadline == 3.5
+
+
 def test_three_errors_are_counted_anew_after_they_were_forgiven() -> None:
     node = a_master()
     for _ in range(3):

@@ -33,7 +33,7 @@ from secrets import randbits
 from typing import Any, NamedTuple, get_args
 
 import pytest
-from hypothesis import seed, settings
+from hypothesis import assume, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -683,6 +683,8 @@ class Machine(RuleBasedStateMachine):
 
     @rule(thing=JUNK | st.sampled_from(KINDS))
     def no_event(self, thing: Any) -> None:
+        # Hypothesis tries what stands in this library and its tests, the secret, too.
+        assume(not any(secret in repr(thing) for secret in SECRETS))
         self.handle(meant(thing), When("clock", 0.0))
         assert self.was_dropped_or_refused
 

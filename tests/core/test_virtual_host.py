@@ -1644,7 +1644,7 @@ def test_refuses_values_that_it_cannot_use(event: Event, text: str) -> None:
     assert (host.state, host.config.addresses, host.demotion) == (MASTER, (VIP,), 0)
 
 
-@pytest.mark.parametrize("field", ["vhid", "advbase", "advskew", "demote"])
+@pytest.mark.parametrize("field", ["vhid", "advbase", "advskew", "demote", "version"])
 @pytest.mark.parametrize("value", [-1, 256, None, "1", 1.0], ids=repr)
 def test_refuses_an_advertisement_that_no_wire_can_carry(field: str, value: Any) -> None:
     host = a_backup()

@@ -274,7 +274,7 @@ class Node:
                 member.scheduled = moved
                 if moved is not None:
                     heapreplace(timers, (moved, sequence, member))
-                    if timers[0][2] is member:
+                    if timers[0][0] == moved:
                         return moved
                     continue
             heappop(timers)

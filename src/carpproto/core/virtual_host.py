@@ -837,12 +837,13 @@ def check_advertisement(heard: object) -> None:
     if type(heard) is not Advertisement:
         raise ConfigError(f"{shown(heard)} is no Advertisement; decode() makes one")
     try:
-        if 0 <= heard[0] | heard[1] | heard[2] | heard[3] <= 0xFF:
+        if 0 <= heard[0] | heard[1] | heard[2] | heard[3] | heard[6] <= 0xFF:
             return
     except TypeError:
         pass
     raise ConfigError(
-        f"{shown(heard)} does not fit; vhid, advbase, advskew and demote are 0 to 255"
+        f"{shown(heard)} does not fit; vhid, advbase, advskew and demote are 0 to 255, "
+        "version is 0 to 15"
     )
 
 
