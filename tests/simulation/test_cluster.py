@@ -34,9 +34,10 @@ from carpproto import (
     VirtualHostConfig,
     decode,
 )
-from carpproto.core.events import AddressAdded
+from carpproto.core.events import AddressAdded, VirtualHostAdded
 from carpproto.core.frame import ETHERTYPE_ARP, peel, peel_ethernet
-from carpproto.simulation.cluster import BACKLOG, DELAY, QUALITIES, Cluster, Mastership
+from carpproto.simulation.cluster import Cluster, Mastership
+from carpproto.simulation.parts import BACKLOG, DELAY, QUALITIES
 
 INIT, BACKUP, MASTER = State.INIT, State.BACKUP, State.MASTER
 SKEW = 100 / 256
@@ -778,7 +779,7 @@ def test_each_group_has_its_master() -> None:
     assert cluster.masters(1) == cluster.masters(2) == ("a",)
     assert cluster.masters(7) == ("b",)
     assert cluster.masters(segment="inside") == ("a",)
-    assert cluster.masters(7, "inside") == cluster.masters(9) == ()
+    assert cluster.masters(7, "inside") == ()
     assert cluster.masters(segment="outside") == ("a", "b")
 
 
@@ -878,11 +879,54 @@ def test_what_is_called_at_one_time_is_called_in_order_and_before_timers() -> No
     assert cluster.masters() == ("a",)
 
 
-def test_time_does_not_go_back() -> None:
+@pytest.mark.parametrize("no_time", [float("nan"), float("inf"), -1.0, 1.5, "20", None])
+def test_time_only_goes_forward(no_time: object) -> None:
     cluster = alone()
     cluster.run(2.0)
-    cluster.run(1.0)
+    cluster.run(2.0)
+    calls = [cluster.run]
+    if no_time != 1.5:
+        calls += [cluster.run_for, lambda limit: cluster.run_until(lambda: True, limit)]
+        if no_time != -1.0:
+            calls.append(lambda at: cluster.at(at, lambda: None))
+    for call in calls:
+        with pytest.raises(ConfigError, match=r"the clock is at 2 s"):
+            call(no_time)  # type: ignore[arg-type]
     assert cluster.now == 2.0
+    assert not cluster.run_until(lambda: False, 0.0)
+
+
+def test_what_a_cluster_consists_of_can_be_looked_at() -> None:
+    cluster = pair()
+    cluster.run(3.5)
+    cluster.cut("a", "b", both=False)
+    cluster.change_segment("lan", loss=0.5, delay=DELAY)
+    cluster.crash("b")
+    assert repr(cluster) == "<Cluster at 3.5 s; nodes a, b; MASTER of vhid 1 on lan is a; seed 1>"
+    assert repr(cluster.segments["lan"]) == (
+        "<Segment lan: a em0, b em0, loss 0.5, b does not hear a>"
+    )
+    assert repr(cluster.nodes["b"]) == "<Member b: FreeBSD 12, em0 on lan, does not run>"
+    cluster.stall("a")
+    assert repr(cluster.nodes["a"]) == (
+        "<Member a: FreeBSD 12, em0 on lan, vhid 1 MASTER, stalled>"
+    )
+    assert repr(Cluster()) == "<Cluster at 0 s; nodes none; seed 0>"
+    assert repr(Cluster().add_segment("dmz")) == "<Segment dmz: nobody>"
+
+
+def test_the_masters_of_what_is_nowhere_are_not_nobody() -> None:
+    cluster = pair()
+    with pytest.raises(ConfigError, match="nobody has vhid 9; there are: 1"):
+        cluster.masters(9)
+    with pytest.raises(ConfigError, match="there is no segment 'wan'; there are: lan"):
+        cluster.masters(segment="wan")
+    with pytest.raises(ConfigError, match="there is no segment 'wan'; there are: lan"):
+        cluster.masters(1, "wan")
+    cluster.handle("a", VirtualHostAdded("em0", config(vhid=9, addresses=["192.0.2.9"])))
+    assert cluster.masters(9) == ()
+    cluster.run(5.0)
+    assert cluster.masters(9) == ("a",)
 
 
 def test_time_passes_until_a_condition_holds() -> None:
@@ -1039,6 +1083,18 @@ def test_what_is_told_to_a_node_is_done_and_returned() -> None:
         (lambda c: c.fail_sending("x"), "no node 'x'"),
         (lambda c: c.cut("a", "x"), "no node 'x'"),
         (lambda c: c.cut("x", "a"), "no node 'x'"),
+        (lambda c: c.cut("a", "a"), "'a' cannot be cut from itself"),
+        (lambda c: c.partition("ab", ["c"]), "'ab' is no group; give a list of names"),
+        (lambda c: c.partition(1), "1 is no group"),
+        (lambda c: c.partition(), "groups of nobody are no partition"),
+        (lambda c: c.partition([], []), "groups of nobody are no partition"),
+        (lambda c: c.partition(["a", "b"], ["b"]), "'b' is in two groups"),
+        (lambda c: c.carrier("a", "down"), "up 'down' is neither True nor False"),
+        (lambda c: c.fail_sending("a", 0), "fails 0 is neither True nor False"),
+        (lambda c: c.shutdown("a", "no"), "bow_out 'no' is neither True nor False"),
+        (lambda c: c.add_node(""), "node '' is no name"),
+        (lambda c: c.add_node(7), "node 7 is no name"),
+        (lambda c: c.add_segment(None), "segment None is no name"),
         (lambda c: c.partition(["a"], ["x"]), "no node 'x'"),
         (lambda c: c.carrier("x", True), "no node 'x'"),
         (lambda c: c.carrier("a", True, "em9"), "'a' has no 'em9'; it has: em0"),

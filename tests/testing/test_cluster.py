@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from carpproto import FREEBSD, NETBSD, UCARP, Reason, State
+from carpproto import FREEBSD, NETBSD, OPENBSD, UCARP, Reason, State
 from carpproto.core.errors import ConfigError
 from carpproto.testing.cluster import ClusterUnderTest, log_line, make_cluster
 
@@ -52,6 +52,54 @@ def test_what_cannot_be_described() -> None:
         make_cluster(profile=[FREEBSD])
     with pytest.raises(ConfigError, match="unicast is for two nodes, and 3 are described"):
         make_cluster([0, 1, 2], unicast=True)
+    for values, text in (
+        ({"advskews": 5}, "advskews 5 is no list; give such as \\[0, 100\\]"),
+        ({"profile": "freebsd"}, "profile 'freebsd' is no Profile; give FREEBSD"),
+        ({"profile": ["freebsd", "netbsd"]}, "profile 'freebsd' is no Profile; give FREEBSD"),
+        ({"addresses": "192.0.2.1"}, "addresses '192.0.2.1' is no list"),
+        ({"settings": ["preempt"]}, "settings \\['preempt'\\] are none"),
+    ):
+        with pytest.raises(ConfigError, match=text):
+            make_cluster(**values)
+
+
+def test_all_systems_share_the_key_unless_a_passphrase_is_given() -> None:
+    profiles = [FREEBSD, NETBSD, OPENBSD, UCARP]
+    cluster = running([0, 50, 100, 150], profile=profiles, settings={"preempt": 1})
+    cluster.assert_master("a")
+    assert "refused" not in cluster.report()
+    cluster = running(profile=[FREEBSD, NETBSD], passphrase="a secret")
+    cluster.assert_masters("a", "b")
+    assert cluster.report().splitlines()[-4:] == [
+        "a refused badauth=5",
+        "b refused badauth=8",
+        "NetBSD's ifconfig drops the last character of a passphrase: one passphrase makes two "
+        'keys; see "The key" in the docs',
+        "seed 0",
+    ]
+
+
+def test_time_that_cannot_pass_is_refused() -> None:
+    cluster = running()
+    for call in (
+        lambda: cluster.run("20"),  # type: ignore[arg-type]
+        lambda: cluster.assert_stable(-1),
+        lambda: cluster.assert_takes_over("a", within=-1),
+        lambda: cluster.assert_takes_over("a", within=float("nan")),
+    ):
+        with pytest.raises(ConfigError, match="the clock is at 10 s"):
+            call()
+
+
+def test_states_may_be_given_in_lower_case() -> None:
+    cluster = running()
+    cluster.assert_state("a", "master")
+    cluster.request("a", "backup")
+    cluster.assert_state("a", "Backup")
+    for call in (cluster.request, cluster.assert_state):
+        for wrong in ("slave", None, 3):
+            with pytest.raises(ConfigError, match="there are INIT, BACKUP, MASTER"):
+                call("a", wrong)  # type: ignore[arg-type]
 
 
 def test_an_operator_s_commands() -> None:
@@ -117,6 +165,7 @@ def test_frames_are_captured() -> None:
     [
         (lambda c: c.assert_master("b"), "at 10 s: MASTER is a of vhid 1, not b"),
         (lambda c: c.assert_masters("a", "b"), "MASTER is a of vhid 1, not a and b"),
+        (lambda c: c.assert_masters(), "MASTER is a of vhid 1, not nobody"),
         (lambda c: c.assert_no_master(), "MASTER is a of vhid 1, not nobody"),
         (lambda c: c.assert_state("b", "MASTER"), "vhid 1 on em0 of b is BACKUP, not MASTER"),
         (lambda c: c.assert_takes_over("b", 2), "at 12 s: b did not take over within 2 s"),

@@ -33,7 +33,7 @@ def test_the_newcomers_test_has_about_ten_lines_and_passes(pytester: pytest.Pyte
 def test_the_pages_tests_pass(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(**{f"test_{n}": text for n, text in enumerate(snippets(PAGE))})
     result = pytester.runpytest_inprocess("-p", "no:cacheprovider")
-    result.assert_outcomes(passed=8)
+    result.assert_outcomes(passed=10)
 
 
 def test_the_pages_examples_run() -> None:

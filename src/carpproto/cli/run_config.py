@@ -35,13 +35,7 @@ from carpproto.core.config import VirtualHostConfig
 from carpproto.core.errors import ConfigError
 from carpproto.core.profile import Profile
 from carpproto.core.virtual_host import SETTINGS
-from carpproto.simulation.scenario_file import (
-    _line_of,  # pyright: ignore[reportPrivateUsage]
-    _Reader,  # pyright: ignore[reportPrivateUsage]
-    _Table,  # pyright: ignore[reportPrivateUsage]
-    _toml,  # pyright: ignore[reportPrivateUsage]
-)
-from carpproto.simulation.toml_lines import Lines
+from carpproto.simulation.toml_reader import Reader, Table, parse_toml
 from carpproto.simulation.toml_values import (
     as_flag,
     as_key,
@@ -70,24 +64,18 @@ def load(path: str) -> Setup:
 
 def parse(text: str, file: str = "run.toml") -> Setup:
     """What the text of a file says; other files are looked for beside ``file``."""
-    toml = _toml()
-    try:
-        values = toml.loads(text)
-    except RecursionError:
-        raise ConfigError(f"{file}:1: it is nested too deeply") from None
-    except ValueError as error:
-        raise ConfigError(f"{file}:{_line_of(error, text)}: {error}") from None
-    return _SetupReader(file, Lines(text)).setup(_Table(values, ()))
+    values, lines = parse_toml(text, file)
+    return _SetupReader(file, lines).setup(Table(values, ()))
 
 
-class _SetupReader(_Reader):
+class _SetupReader(Reader):
     """Turns the tables of a file into a `Setup`."""
 
-    def setup(self, top: _Table) -> Setup:
+    def setup(self, top: Table) -> Setup:
         """The whole file."""
         shared = self.common(self.table(top, "common"))
         tables = [
-            _Table(values, ("vhids", number))
+            Table(values, ("vhids", number))
             for number, values in enumerate(self.take(top, "vhids", as_mappings, []))
         ]
         if not tables:
@@ -123,13 +111,13 @@ class _SetupReader(_Reader):
             warn(f"every user of this machine can read the passphrases in {self.file}: chmod o-r")
         return setup
 
-    def node_settings(self, top: _Table) -> tuple[tuple[str, int], ...]:
+    def node_settings(self, top: Table) -> tuple[tuple[str, int], ...]:
         """The settings of the node, those that ucarp has also without their table."""
         found = self.settings(self.table(top, "settings"), SETTINGS)
         found |= self.settings(top, ("preempt", "dead_ratio"))
         return tuple(found.items())
 
-    def common(self, table: _Table) -> dict[str, Any]:
+    def common(self, table: Table) -> dict[str, Any]:
         """What all virtual hosts have in common."""
         for name in ("vhid", "addresses"):
             if name in table:
@@ -138,7 +126,7 @@ class _SetupReader(_Reader):
         self.config(table, {**found, "vhid": 1})
         return found
 
-    def member(self, table: _Table, common: dict[str, Any]) -> Member:
+    def member(self, table: Table, common: dict[str, Any]) -> Member:
         """One of the ``[[vhids]]``."""
         vhid = self.take(table, "vhid", as_whole)
         addresses = self.take(table, "addresses", _as_virtual_addresses)
@@ -157,7 +145,7 @@ class _SetupReader(_Reader):
         scripts = Scripts(*(values.get(name) for name in (*_PROGRAMS, "xparam")))
         return Member(values["interface"], config, addresses, values.get("srcip", ()), scripts)
 
-    def values(self, table: _Table) -> dict[str, Any]:
+    def values(self, table: Table) -> dict[str, Any]:
         """The keys that both tables have."""
         found = {
             name: self.take(table, name, convert, None)
@@ -170,7 +158,7 @@ class _SetupReader(_Reader):
             self.refuse((*table.key, given[1]), f"{' and '.join(given)}: give one of them")
         return found
 
-    def config(self, table: _Table, values: dict[str, Any]) -> VirtualHostConfig:
+    def config(self, table: Table, values: dict[str, Any]) -> VirtualHostConfig:
         """A virtual host's configuration; what is wrong with it points to its key."""
         given = {name: values[name] for name in _CONFIG if name in values}
         if "passfile" in values:

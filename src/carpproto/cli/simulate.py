@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import argparse
 import shlex
+from pathlib import Path
 from typing import Any
 
-from carpproto.cli.text import print_json, printable
+from carpproto.cli.text import print_json, printable, warn
 from carpproto.core.errors import ConfigError
-from carpproto.simulation.campaign import STEP, Tally, run_campaign, run_scenario
-from carpproto.simulation.faults import describe_fault
+from carpproto.simulation.campaign import (
+    STEP,
+    Tally,
+    load_tally,
+    run_campaign,
+    run_scenario,
+    task_name,
+)
 from carpproto.simulation.random_scenario import (
     MIXED,
     PROFILES,
     Variety,
     random_scenario,
 )
-from carpproto.simulation.scenario import Scenario, describe_node
+from carpproto.simulation.scenario import Expectation, Scenario
 from carpproto.simulation.scenario_file import load_scenario
+from carpproto.simulation.scenario_text import describe_scenario, to_toml
 from carpproto.simulation.shrink import shrink
 from carpproto.simulation.verdict import Result
 
@@ -51,6 +59,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--shrink", type=int, default=1, metavar="N", help="shrink so many failing runs: 1"
     )
+    parser.add_argument(
+        "--write",
+        metavar="FILE.toml",
+        help="write the first failing run's scenario there, shrunk; with its passphrases",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -61,6 +74,10 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError("--profile goes with --random; a scenario names its nodes' profiles")
     if arguments.runs < 1 or arguments.shrink < 0:
         raise ConfigError("--runs is 1 or more, --shrink 0 or more")
+    if arguments.processes is not None and not 1 <= arguments.processes <= 1024:
+        raise ConfigError("--processes is 1 to 1024")
+    if arguments.write is not None and not arguments.shrink:
+        raise ConfigError("--write writes what a run shrinks to; it needs --shrink 1 or more")
     seeds = range(arguments.seed, arguments.seed + arguments.runs)
     variety = Variety(profiles=tuple(dict.fromkeys(arguments.profile or Variety().profiles)))
     again = ["carpproto", "simulate"]
@@ -79,33 +96,49 @@ def run(arguments: argparse.Namespace) -> int:
         _print_result(made, result, arguments.json)
         failing = [seed] if result.violations else []
     else:
-        tally = run_campaign(
-            seeds,
-            variety,
-            task=None if scenario is None else run_scenario(scenario),
-            processes=arguments.processes,
-            resume=arguments.resume,
-        )
-        _print_tally(tally, arguments.json)
+        task = None if scenario is None else run_scenario(scenario)
+        try:
+            tally = run_campaign(
+                seeds,
+                variety,
+                task=task,
+                processes=arguments.processes,
+                resume=arguments.resume,
+            )
+        except KeyboardInterrupt:
+            _print_interrupted(arguments.resume, task_name(task, variety))
+            return 130
+        _print_tally(tally, arguments.json, arguments.resume)
         failing = [seed for seed, _ in tally.failing]
     for seed in failing[: arguments.shrink]:
         made = random_scenario(seed, variety) if scenario is None else scenario
-        _print_shrunk(made, seed, shlex.join([*again, "--seed", str(seed)]), arguments.json)
+        write = arguments.write if seed == failing[0] else None
+        _print_shrunk(made, seed, [*again, "--seed", str(seed)], write, arguments.json)
+    if arguments.write is not None and not failing:
+        warn(f"no run failed, so {arguments.write} was not written")
     return 1 if failing else 0
+
+
+def _count(number: int, what: str) -> str:
+    """Such as ``1 run`` and ``2 runs``."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def _print_scenario(scenario: Scenario) -> None:
+    for lines in describe_scenario(scenario).values():
+        for line in lines:
+            print(f"  {printable(line)}")
 
 
 def _print_result(scenario: Scenario, result: Result, as_json: bool) -> None:
     if as_json:
-        print_json({"part": "result", **result.as_json()})
+        print_json({"part": "result", **result.as_json(), **describe_scenario(scenario)})
         return
     print(
         f"{printable(scenario.name)}: seed {result.seed}, {result.lasted:.1f} s, "
-        f"{len(scenario.nodes)} nodes, {len(scenario.faults)} faults"
+        f"{_count(len(scenario.nodes), 'node')}, {_count(len(scenario.faults), 'fault')}"
     )
-    for node in scenario.nodes:
-        print(f"  {printable(describe_node(node))}")
-    for fault in scenario.faults:
-        print(f"  {printable(describe_fault(fault))}")
+    _print_scenario(scenario)
     for group in result.groups:
         print(f"vhid {group.vhid} on {printable(group.segment)}")
         for master in group.masters:
@@ -118,7 +151,12 @@ def _print_result(scenario: Scenario, result: Result, as_json: bool) -> None:
         )
         times = ", ".join(f"{time:.3f}" for time in group.failovers)
         print(f"  failovers, in seconds: {times or 'none'}")
-    print(f"{result.advertisements} advertisements, {result.delivered} frames delivered")
+    advertisements = _count(result.advertisements, "advertisement")
+    print(f"{advertisements}, {_count(result.delivered, 'frame')} delivered")
+    for line in result.refused:
+        print(printable(line))
+    for remark in result.remarks:
+        print(f"note: {printable(remark)}")
     for parts in result.divided:
         print(f"divided at the end: {printable(parts)}")
     for reason in result.unjudged:
@@ -126,34 +164,52 @@ def _print_result(scenario: Scenario, result: Result, as_json: bool) -> None:
     for violation in result.violations:
         print(f"VIOLATED: {printable(violation)}")
     if not result.violations:
-        print("as expected")
+        print(_conclusion(scenario, result))
 
 
-def _print_tally(tally: Tally, as_json: bool) -> None:
+def _conclusion(scenario: Scenario, result: Result) -> str:
+    """What a run without a violation is worth."""
+    if result.judged or scenario.expects._replace(settled=True) != Expectation():
+        return "as expected"
+    return "nothing could be judged" if scenario.expects.settled else "nothing was expected"
+
+
+def _print_tally(tally: Tally, as_json: bool, resume: str | None) -> None:
     if as_json:
         print_json({"part": "campaign", **tally.as_json()})
         return
+    if resume is not None:
+        print(f"of all that is noted in {printable(resume)}:")
     print(
-        f"{tally.runs} runs, {tally.simulated / 1e6:.0f} simulated seconds, "
-        f"{tally.faults} faults, {tally.advertisements} advertisements, "
-        f"{tally.delivered} frames delivered"
+        f"{_count(tally.runs, 'run')}, {tally.simulated / 1e6:.0f} simulated seconds, "
+        f"{_count(tally.faults, 'fault')}, {_count(tally.advertisements, 'advertisement')}, "
+        f"{_count(tally.delivered, 'frame')} delivered"
     )
     if tally.runs:
         slowest = max((bar for bar, _ in tally.settled), default=0)
+        failovers = _count(sum(count for _, count in tally.failovers), "failover")
         print(
-            f"{sum(count for _, count in tally.failovers)} failovers; every run had its last "
-            f"MASTER {(slowest + 1) * STEP:g} s after the last fault, half of them "
-            f"{_median(tally.settled):g} s after it"
+            f"{failovers}; every run had its last MASTER within {(slowest + 1) * STEP:g} s of the "
+            f"last fault, half of them within {_median(tally.settled):g} s"
         )
     if tally.unjudged:
-        print(f"{tally.unjudged} groups could not be judged")
+        print(f"{_count(tally.unjudged, 'group')} could not be judged")
     for kind, count in tally.violations:
-        print(f"VIOLATED in {count} runs: {kind}")
+        print(f"VIOLATED in {_count(count, 'run')}: {kind}")
     if tally.failing:
         seeds = ", ".join(str(seed) for seed, _ in tally.failing[:20])
-        print(f"{tally.failed} runs failed; the first seeds: {seeds}")
+        print(f"{_count(tally.failed, 'run')} failed; the first seeds: {seeds}")
     else:
         print("no violation")
+
+
+def _print_interrupted(resume: str | None, campaign: str) -> None:
+    """Say on stderr what is left of a campaign that was interrupted."""
+    if resume is None:
+        warn("interrupted, nothing was noted; --resume FILE would have let it go on")
+        return
+    noted = _count(load_tally(resume, campaign).runs, "run")
+    warn(f"interrupted, {noted} noted in {resume}; the same command goes on from there")
 
 
 def _median(bars: tuple[tuple[int, int], ...]) -> float:
@@ -166,25 +222,31 @@ def _median(bars: tuple[tuple[int, int], ...]) -> float:
     return 0.0
 
 
-def _print_shrunk(scenario: Scenario, seed: int, again: str, as_json: bool) -> None:
+def _print_shrunk(
+    scenario: Scenario, seed: int, command: list[str], write: str | None, as_json: bool
+) -> None:
     smaller = shrink(scenario, seed)
     result = smaller.run(seed)
+    if write is not None:
+        try:
+            Path(write).write_text(to_toml(smaller), encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(f"cannot write {write}: {error.strerror}") from None
+        command = ["carpproto", "simulate", write, "--seed", str(seed)]
+    again = shlex.join(command)
     if as_json:
         found: dict[str, Any] = {
             "part": "shrunk",
             "seed": seed,
             "again": again,
-            "nodes": [describe_node(node) for node in smaller.nodes],
-            "faults": [describe_fault(fault) for fault in smaller.faults],
+            **describe_scenario(smaller),
             "violations": [violation._asdict() for violation in result.violations],
         }
         print_json(found)
         return
-    print(f"seed {seed} shrunk to {len(smaller.nodes)} nodes and {len(smaller.faults)} faults:")
-    for node in smaller.nodes:
-        print(f"  {printable(describe_node(node))}")
-    for fault in smaller.faults:
-        print(f"  {printable(describe_fault(fault))}")
+    nodes, faults = _count(len(smaller.nodes), "node"), _count(len(smaller.faults), "fault")
+    print(f"seed {seed} shrunk to {nodes} and {faults}:")
+    _print_scenario(smaller)
     for violation in result.violations:
         print(f"  VIOLATED: {printable(violation)}")
     print(f"run it again: {again}")

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from heapq import heappop, heappush
-from math import ceil
+from math import ceil, inf
 from random import Random
 from typing import Any, NamedTuple
 
@@ -25,7 +25,7 @@ from carpproto.core.actions import (
     SendAdvertisement,
     StateChanged,
 )
-from carpproto.core.addresses import Address, AddressLike, format_mac, parse_mac
+from carpproto.core.addresses import Address, AddressLike, format_mac
 from carpproto.core.advertisement import encode
 from carpproto.core.announcement import gratuitous_arp, neighbor_advertisement
 from carpproto.core.config import VirtualHostConfig
@@ -45,12 +45,7 @@ from carpproto.core.frame import TAGS, build, peel_datagram
 from carpproto.core.node import Node
 from carpproto.core.profile import FREEBSD, Identification, Profile
 from carpproto.core.virtual_host import TICKS
-
-DELAY = 0.0002
-"""Seconds that a frame takes on a segment, unless told otherwise."""
-
-BACKLOG = 64
-"""Frames that wait for a stalled node; further ones are lost, as in a socket's buffer."""
+from carpproto.simulation.parts import BACKLOG, CLOCKS, Member, Port, Segment
 
 _ENOBUFS = 105
 _ZERO = Identification.ZERO  # an Enum's attribute takes long to find
@@ -86,140 +81,6 @@ class Mastership(NamedTuple):
     masters: tuple[str, ...]
 
 
-class Segment:
-    """A network that several interfaces are on, and what it does to frames.
-
-    ``delay`` is in seconds; up to ``jitter`` seconds come on top, drawn for each receiver.
-    ``loss``, ``duplicate``, ``corrupt`` (one bit flipped) and ``hold`` (kept back for up to
-    ``hold_time`` seconds, so that later frames overtake it) are probabilities for each receiver
-    of a frame. ``eats_multicast``: group frames are not delivered; ``echoes``: they come back to
-    their sender, too. ``cuts`` has pairs of node names, sender and receiver, that do not hear.
-    """
-
-    def __init__(self, name: str, random: Random) -> None:
-        self.name = name
-        self.random = random
-        self.ports: list[Port] = []
-        self.cuts: set[tuple[str, str]] = set()
-        self.taps: list[Callable[[float, str, bytes], None]] = []
-        self.delay = DELAY
-        self.jitter: float = 0.0
-        self.loss: float = 0.0
-        self.duplicate: float = 0.0
-        self.corrupt: float = 0.0
-        self.hold: float = 0.0
-        self.hold_time: float = 1.0
-        self.eats_multicast = False
-        self.echoes = False
-        self.plain: bool = True
-
-    def change(self, **qualities: float | bool) -> None:
-        """Set some of the qualities; `ConfigError` for an unknown one or a value out of range."""
-        for name, value in qualities.items():
-            limits = QUALITIES.get(name)
-            if limits is None:
-                raise ConfigError(f"a segment has no {name!r}; it has {', '.join(QUALITIES)}")
-            if not isinstance(value, (int, float)) or not 0 <= value <= limits:
-                raise ConfigError(f"{name} {shown(value)} is out of range; it is 0 to {limits}")
-        for name, value in qualities.items():
-            setattr(self, name, bool(value) if name in _SWITCHES else float(value))
-        self.plain = not any(
-            getattr(self, name) for name in QUALITIES if name not in ("delay", "hold_time")
-        )
-
-
-QUALITIES: dict[str, float] = {
-    "delay": 3600.0,
-    "jitter": 3600.0,
-    "loss": 1.0,
-    "duplicate": 1.0,
-    "corrupt": 1.0,
-    "hold": 1.0,
-    "hold_time": 3600.0,
-    "eats_multicast": 1,
-    "echoes": 1,
-}
-"""What can be said of a `Segment`, and the largest value of each; the smallest is 0."""
-
-_SWITCHES = ("eats_multicast", "echoes")
-
-
-class Port:
-    """An interface of a simulated node on a segment."""
-
-    __slots__ = ("hears", "interface", "link", "mac", "member", "segment", "up")
-
-    def __init__(self, member: Member, interface: str, segment: Segment, mac: bytes) -> None:
-        self.member: Member = member
-        self.interface: str = interface
-        self.segment: Segment = segment
-        self.mac: bytes = mac
-        self.up: bool = False
-        self.link: bool = True
-        self.hears: bool = False
-
-
-class Member:
-    """A simulated node: its description, and what runs while it is up.
-
-    ``node`` is the `Node`, None while it is crashed. ``clock_rate`` is how fast its clock runs,
-    1.0 being right. Its timers fire late by up to ``late`` seconds and ``late_share`` of their
-    length, or by exactly that if it is ``steady``. It takes up what it hears every ``takes_up``
-    seconds from its boot on. One that ``polls`` waits for a frame, an advertisement interval at
-    the most, and looks at its master-down timer only after that, as ucarp does; whatever its
-    operator does to it makes that wait begin again, as a signal does.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        profile: Profile,
-        ports: Mapping[str, tuple[Segment, str, tuple[AddressLike, ...]]],
-        virtual_hosts: tuple[tuple[str, VirtualHostConfig], ...],
-        settings: Mapping[str, int],
-        random: Random,
-        clock_rate: float,
-        late: float,
-        late_share: float,
-        takes_up: float,
-        steady: bool,
-        polls: bool,
-    ) -> None:
-        self.name = name
-        self.profile = profile
-        self.virtual_hosts = virtual_hosts
-        self.settings: dict[str, int] = dict(settings)
-        self.random = random
-        self.clock_rate = clock_rate
-        self.late = late
-        self.late_share = late_share
-        self.takes_up = takes_up
-        self.steady = steady
-        self.polls = polls
-        self.ports: dict[str, Port] = {}
-        self.addresses: dict[str, tuple[AddressLike, ...]] = {}
-        for interface, (segment, mac, addresses) in ports.items():
-            self.ports[interface] = Port(self, interface, segment, parse_mac(mac))
-            self.addresses[interface] = addresses
-        self.node: Node | None = None
-        self.stalled = False
-        self.sending_fails = False
-        self.failed = False  # a send has failed since it was booted
-        self.backlog: deque[tuple[Port, bytes]] = deque(maxlen=BACKLOG)
-        self.booted: float = 0.0
-        self.waits_from: float = 0.0  # when it began to wait for a frame, if it polls
-        self.identification = 0
-        self.rearmed = 0
-        self.wakes_at: float | None = None  # when its timers are looked at
-        self.late_for: float | None = None  # the deadline that its lateness was drawn for,
-        self.fires_at: float = 0.0  # and when that timer goes off
-        self.headers: dict[tuple[int, int, str, int], tuple[Address, Address, bytes]] = {}
-
-    def counter(self) -> int:
-        """A random counter, as a real node draws it."""
-        return self.random.getrandbits(64)
-
-
 class Cluster:
     """A simulation: segments, nodes, faults and a clock that begins at 0.
 
@@ -245,12 +106,18 @@ class Cluster:
         self._queue: list[tuple[float, int, int, Any, Any, Any]] = []
         self._sequence = 0
 
+    def __repr__(self) -> str:
+        words = [f"at {self.now:g} s", f"nodes {', '.join(self.nodes) or 'none'}"]
+        for segment, vhid in self.groups():
+            masters = " and ".join(self.masters(vhid, segment)) or "nobody"
+            words.append(f"MASTER of vhid {vhid} on {segment} is {masters}")
+        return f"<{type(self).__name__} {'; '.join(words)}; seed {self.seed}>"
+
     # -- describing it -----------------------------------------------------------------------
 
     def add_segment(self, name: str = "lan", **qualities: float | bool) -> Segment:
         """A network; ``qualities`` as for `Segment`."""
-        if name in self.segments:
-            raise ConfigError(f"segment {name!r} is there already; give each another name")
+        _check_name("segment", name, self.segments)
         segment = Segment(name, Random(f"{self.seed}/segment/{name}"))
         segment.change(**qualities)
         self.segments[name] = segment
@@ -281,14 +148,14 @@ class Cluster:
         `SettingChanged`; ``clock_rate`` and those after it as in `Member`. It boots at once,
         unless ``boots`` is false.
         """
-        if name in self.nodes:
-            raise ConfigError(f"node {name!r} is there already; give each another name")
-        for what, value, low, high in (
-            ("clock_rate", clock_rate, 0.5, 2.0),
-            ("late", late, 0.0, 3600.0),
-            ("late_share", late_share, 0.0, 100.0),
-            ("takes_up", takes_up, 0.0, 3600.0),
+        _check_name("node", name, self.nodes)
+        for what, value in (
+            ("clock_rate", clock_rate),
+            ("late", late),
+            ("late_share", late_share),
+            ("takes_up", takes_up),
         ):
+            low, high = CLOCKS[what]
             if not isinstance(value, (int, float)) or not low <= value <= high:
                 raise ConfigError(f"{what} {shown(value)} is out of range; it is {low} to {high}")
         number = len(self.nodes) + 1
@@ -370,6 +237,8 @@ class Cluster:
 
     def shutdown(self, name: str, bow_out: bool | None = None) -> None:
         """Stop a node in an orderly way; ``bow_out`` as in `Shutdown`."""
+        if bow_out is not None:
+            _check_flag("bow_out", bow_out)
         self.handle(name, Shutdown(bow_out))
         self.crash(name)
 
@@ -391,12 +260,15 @@ class Cluster:
 
     def fail_sending(self, name: str, fails: bool = True) -> None:
         """Let each send of a node fail from now on, or no longer."""
-        self._member(name).sending_fails = bool(fails)
+        _check_flag("fails", fails)
+        self._member(name).sending_fails = fails
 
     def cut(self, sender: str, receiver: str, *, both: bool = True) -> None:
         """Let one node not hear another any more; ``both``: and the other way round."""
         self._member(sender)
         self._member(receiver)
+        if sender == receiver:
+            raise ConfigError(f"{sender!r} cannot be cut from itself; name two nodes")
         for segment in self.segments.values():
             segment.cuts.add((sender, receiver))
             if both:
@@ -405,18 +277,24 @@ class Cluster:
     def partition(self, *groups: Iterable[str]) -> None:
         """Let nodes hear those of their own group only; who is in no group hears nobody.
 
-        What is cut already stays so.
+        What is cut already stays so. Each group is a list of names.
         """
         group_of: dict[str, int] = {}
         for number, group in enumerate(groups):
+            if isinstance(group, str) or not isinstance(group, Iterable):
+                raise ConfigError(f"{shown(group)} is no group; give a list of names for each")
             for name in group:
                 self._member(name)
-                group_of[name] = number
+                if group_of.setdefault(name, number) != number:
+                    raise ConfigError(f"{name!r} is in two groups; a node is in one, or in none")
+        if not group_of:
+            raise ConfigError("groups of nobody are no partition; give a list of names for each")
         for position, name in enumerate(self.nodes):
             for number, other in enumerate(self.nodes):
                 same = group_of.get(name, -1 - position) == group_of.get(other, -1 - number)
                 if not same:
-                    self.cut(name, other, both=False)
+                    for segment in self.segments.values():
+                        segment.cuts.add((name, other))
 
     def heal(self) -> None:
         """Undo every cut and partition."""
@@ -426,19 +304,15 @@ class Cluster:
     def carrier(self, name: str, up: bool, interface: str | None = None) -> None:
         """Take an interface's carrier away, or give it back; None: all of them."""
         member = self._member(name)
+        _check_flag("up", up)
         for port in self._ports(member, interface):
-            port.link = bool(up)
+            port.link = up
             if member.node is not None:
                 self.handle(name, LinkChanged(port.interface, port.link))
 
     def change_segment(self, name: str, **qualities: float | bool) -> None:
         """Set qualities of a segment, as for `Segment`."""
-        try:
-            segment = self.segments[name]
-        except (KeyError, TypeError):
-            known = ", ".join(self.segments) or "none"
-            raise ConfigError(f"there is no segment {shown(name)}; there are: {known}") from None
-        segment.change(**qualities)
+        self._segment(name).change(**qualities)
 
     def handle(self, name: str, event: Event) -> tuple[Action, ...]:
         """Let a node handle an event of its own now: a setting, an address, a request, ...
@@ -469,17 +343,26 @@ class Cluster:
         """Put an Ethernet frame on a segment, as a host that is no node of the cluster."""
         if not isinstance(frame, bytes) or len(frame) < _HEADER:
             raise ConfigError(f"{shown(frame)} is no frame; one has {_HEADER} bytes or more")
-        self.change_segment(segment)
-        self._transmit(self.segments[segment], None, sender, frame)
+        self._transmit(self._segment(segment), None, sender, frame)
 
     def at(self, time: float, call: Callable[[], object]) -> None:
         """Call something at a time of the cluster's clock, now if that is past."""
+        if not (isinstance(time, (int, float)) and time < inf):
+            raise ConfigError(f"at {shown(time)} is no time; {self._clock()}")
         self._push(max(time, self.now), _CALLS, call, None, None)
 
     # -- letting time pass -----------------------------------------------------------------------
 
     def run(self, until: float) -> None:
-        """Let everything happen that is due up to a time, and set the clock to it."""
+        """Let everything happen that is due up to a time, and set the clock to it.
+
+        `ConfigError` for a time that is past, or none at all.
+        """
+        if not (isinstance(until, (int, float)) and self.now <= until < inf):
+            raise ConfigError(f"cannot run until {shown(until)}; {self._clock()}")
+        self._run(until)
+
+    def _run(self, until: float) -> None:
         queue = self._queue
         while queue and queue[0][0] <= until:
             now, kind, _, one, two, frame = heappop(queue)
@@ -498,25 +381,38 @@ class Cluster:
 
     def run_for(self, seconds: float) -> None:
         """As `run`, from now on."""
-        self.run(self.now + seconds)
+        self._run(self._in(seconds))
 
     def run_until(self, condition: Callable[[], bool], limit: float) -> bool:
         """Let time pass until a condition holds, for ``limit`` seconds at most: does it?
 
         It is looked at whenever something has happened.
         """
-        end = self.now + limit
+        end = self._in(limit)
         while not condition():
             if not self._queue or self._queue[0][0] > end:
-                self.run(end)
+                self._run(end)
                 return condition()
-            self.run(self._queue[0][0])
+            self._run(self._queue[0][0])
         return True
+
+    def _in(self, seconds: float) -> float:
+        """The time in so many seconds."""
+        if not (isinstance(seconds, (int, float)) and 0 <= seconds < inf):
+            raise ConfigError(f"cannot run for {shown(seconds)} s; {self._clock()}")
+        return self.now + seconds
+
+    def _clock(self) -> str:
+        return f"the clock is at {self.now:g} s, and goes forward only"
 
     # -- looking at it ---------------------------------------------------------------------------
 
     def masters(self, vhid: int | None = None, segment: str | None = None) -> tuple[str, ...]:
         """The names of the nodes that are MASTER; of one vhid, of one segment, or of any."""
+        if (segment is not None and segment not in self.segments) or (
+            vhid is not None and all(number != vhid for _, number in self._masters)
+        ):
+            self._check_group(vhid, segment)
         names: dict[str, None] = {}
         for (where, number), masters in self._masters.items():
             if vhid in (None, number) and segment in (None, where):
@@ -530,6 +426,18 @@ class Cluster:
             for interface, config in member.virtual_hosts:
                 found[member.ports[interface].segment.name, config.vhid] = None
         return tuple(found)
+
+    def _check_group(self, vhid: int | None, segment: str | None) -> None:
+        """Raise `ConfigError` for a segment, or a vhid, that is nowhere."""
+        if segment is not None:
+            self._segment(segment)
+        known = {number for _, number in self.groups()}
+        for member in self.nodes.values():
+            if member.node is not None:  # which may have got one since
+                known |= {host.config.vhid for host in member.node.virtual_hosts()}
+        if vhid is not None and vhid not in known:
+            there = ", ".join(map(str, sorted(known))) or "none"
+            raise ConfigError(f"nobody has vhid {shown(vhid)}; there are: {there}")
 
     # -- how it works ----------------------------------------------------------------------------
 
@@ -552,6 +460,13 @@ class Cluster:
         except (KeyError, TypeError):
             known = ", ".join(self.nodes) or "none"
             raise ConfigError(f"there is no node {shown(name)}; there are: {known}") from None
+
+    def _segment(self, name: str) -> Segment:
+        try:
+            return self.segments[name]
+        except (KeyError, TypeError):
+            known = ", ".join(self.segments) or "none"
+            raise ConfigError(f"there is no segment {shown(name)}; there are: {known}") from None
 
     def _running(self, name: str) -> Member:
         member = self._member(name)
@@ -857,6 +772,18 @@ class Cluster:
         if deadline is not None and deadline <= now:
             self._perform(member, node.handle(_EXPIRED, now))
         self._arm(member)
+
+
+def _check_name(what: str, name: object, taken: Mapping[str, object]) -> None:
+    if not isinstance(name, str) or not name:
+        raise ConfigError(f"{what} {shown(name)} is no name; give text that is not empty")
+    if name in taken:
+        raise ConfigError(f"{what} {name!r} is there already; give each another name")
+
+
+def _check_flag(what: str, value: object) -> None:
+    if not isinstance(value, bool):
+        raise ConfigError(f"{what} {shown(value)} is neither True nor False")
 
 
 def _corrupt(frame: bytes, where: float) -> bytes:

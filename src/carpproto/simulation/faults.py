@@ -6,7 +6,7 @@ not run, an event for one) does nothing, so that any of them may be left out.
 
 from __future__ import annotations
 
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from carpproto.core.events import Event, distinct
 from carpproto.simulation.cluster import Cluster
@@ -183,19 +183,3 @@ Fault = (
     | SegmentChange
     | LocalEvent
 )
-
-
-def describe_fault(fault: Fault) -> str:
-    """A fault in a line, such as ``at 12 s: Crash node=a``."""
-    fields = zip(fault._fields[1:], tuple(fault)[1:], strict=True)
-    if isinstance(fault, LocalEvent):
-        return f"at {fault.at:g} s: on {fault.node} {fault.event!r}"
-    words = [f"{name}={_shown(value)}" for name, value in fields if value is not None]
-    return " ".join([f"at {fault.at:g} s:", type(fault).__name__, *words])
-
-
-def _shown(value: object) -> str:
-    """Pairs of names and values as such, groups of names as such."""
-    if isinstance(value, tuple):
-        return "(" + ", ".join(map(_shown, cast(tuple[object, ...], value))) + ")"
-    return str(value)

@@ -43,7 +43,6 @@ from carpproto.core.profile import (
     Profile,
     Tie,
 )
-from carpproto.simulation.cluster import DELAY
 from carpproto.simulation.faults import (
     Boot,
     Carrier,
@@ -59,6 +58,7 @@ from carpproto.simulation.faults import (
     Stall,
     Stop,
 )
+from carpproto.simulation.parts import DELAY
 from carpproto.simulation.scenario import NodeDescription, Scenario, SegmentDescription
 
 T = TypeVar("T")

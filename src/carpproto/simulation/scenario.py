@@ -26,8 +26,9 @@ from carpproto.core.events import (
 )
 from carpproto.core.profile import FREEBSD, Profile, Tie
 from carpproto.core.virtual_host import MAX_DEMOTED_ADVSKEW, TICKS
-from carpproto.simulation.cluster import DELAY, Cluster
+from carpproto.simulation.cluster import Cluster
 from carpproto.simulation.faults import Carrier, Fault, LocalEvent, SegmentChange, SendErrors
+from carpproto.simulation.parts import DELAY
 from carpproto.simulation.verdict import Result, Settling, judge
 
 TIE_ROUNDS = 6
@@ -63,22 +64,6 @@ class NodeDescription(NamedTuple):
     late_share: float = 0.0
     takes_up: float = 0.0
     boots: bool = True
-
-
-def describe_node(node: NodeDescription) -> str:
-    """A node in a line: its profile, its virtual hosts, and what is unusual about it."""
-    words = [f"{node.name}: {node.profile.name}"]
-    for interface, config in node.virtual_hosts:
-        words.append(
-            f"vhid {config.vhid} on {interface} advbase {config.advbase} advskew {config.advskew}"
-        )
-    words += [f"{name} {value}" for name, value in node.settings]
-    defaults = node._field_defaults
-    for name in ("clock_rate", "late", "late_share", "takes_up", "boots"):
-        value = getattr(node, name)
-        if value != defaults[name]:
-            words.append(f"{name} {value}")
-    return ", ".join(words)
 
 
 class Expectation(NamedTuple):
@@ -179,11 +164,7 @@ class Scenario(NamedTuple):
                 self._try(fault, cluster)
             except ConfigError as error:
                 raise FaultError(number, str(error)) from None
-        for vhid, name in self.expects.masters:
-            if name not in cluster.nodes:
-                raise ConfigError(f"masters: there is no node {shown(name)}")
-            if vhid not in {group[1] for group in cluster.groups()}:
-                raise ConfigError(f"masters: nobody has vhid {shown(vhid)}")
+        self._check_masters(cluster)
         if self.expects.settled and self.duration is not None:
             settling = self.settling()
             settled = settling.with_ties if self._ties_possible() else settling.without_ties
@@ -193,6 +174,29 @@ class Scenario(NamedTuple):
                     f"duration {self.duration:g} is too short to see it settle after the last "
                     f"fault, which is at {self.last_fault:g}; give {least:.1f} or more, or no "
                     "duration, or expect settled = false"
+                )
+
+    def _check_masters(self, cluster: Cluster) -> None:
+        """Refuse to expect a MASTER where it cannot be one."""
+        has: dict[int, set[str]] = {}
+        for node in self.nodes:
+            for config in self._configs(node):
+                has.setdefault(config.vhid, set()).add(node.name)
+        for vhid, name in self.expects.masters:
+            if name not in cluster.nodes:
+                raise ConfigError(f"masters: there is no node {shown(name)}")
+            segments = [segment for segment, number in cluster.groups() if number == vhid]
+            if not segments:
+                raise ConfigError(f"masters: nobody has vhid {shown(vhid)}")
+            if len(segments) > 1:
+                raise ConfigError(
+                    f"masters: vhid {vhid} is on {' and '.join(segments)}, so that {shown(name)} "
+                    "does not say which is meant; give the groups different vhids"
+                )
+            if name not in has[vhid]:
+                raise ConfigError(
+                    f"masters: {shown(name)} has no vhid {vhid} and cannot be its MASTER; "
+                    f"there are: {', '.join(node for node in cluster.nodes if node in has[vhid])}"
                 )
 
     def cluster(self, seed: int) -> Cluster:

@@ -89,7 +89,8 @@ def _without_node(scenario: Scenario, name: str) -> Scenario:
     for fault in scenario.faults:
         if isinstance(fault, Partition):
             groups = tuple(tuple(n for n in group if n != name) for group in fault.groups)
-            faults.append(fault._replace(groups=groups))
+            if any(groups):
+                faults.append(fault._replace(groups=groups))
         elif isinstance(fault, Cut):
             if name not in (fault.sender, fault.receiver):
                 faults.append(fault)

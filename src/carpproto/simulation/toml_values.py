@@ -130,16 +130,6 @@ def as_groups(value: object) -> tuple[tuple[str, ...], ...]:
     return tuple(as_texts(one) for one in as_list(value))
 
 
-def as_texts_by_name(value: object) -> dict[str, str]:
-    """A table of texts."""
-    return {name: as_text(one) for name, one in as_mapping(value).items()}
-
-
-def as_addresses_by_name(value: object) -> dict[str, tuple[str, ...]]:
-    """A table of lists of addresses."""
-    return {name: as_addresses(one) for name, one in as_mapping(value).items()}
-
-
 def one_of(what: str, known: Iterable[str]) -> Callable[[object], str]:
     """What takes only these names; ``what`` they are is for the error."""
     names = tuple(known)

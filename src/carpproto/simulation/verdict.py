@@ -13,10 +13,16 @@ into parts that all hear each other, each part, once it had its time to settle (
   Better is the smaller demote byte where every profile lets that decide, then the smaller
   interval, demotion applied. Of equal ones each is right.
 
-A group is not judged, and `Result.unjudged` says why, where a fault lasts until the end that
-leaves no clear answer: a one-way cut, cuts that leave a chain, a node that cannot send, one that
-sends but is not allowed to listen, a unicast peer, a segment that loses, holds back, corrupts,
-eats or echoes, or takes longer than `SLOW` for a frame.
+That a group is divided is no violation if a fault made it so that lasts until the end: a cut, or
+a key that was changed; `Result.divided` says why. It is one if the nodes were described so, with
+another passphrase or other addresses.
+
+A group has no clear answer where there is a one-way cut, cuts that leave a chain, a node that
+cannot send, one that sends but is not allowed to listen, a unicast peer, a segment that loses,
+holds back, corrupts, eats or echoes frames, or takes longer than 0.1 s for one. If it was
+described so, and has several MASTERs or none, at the end and most of the time after it had to be
+settled, that is a violation. Otherwise it is not judged, and `Result.unjudged` says why; nor is
+a group of which nobody takes part at the end.
 """
 
 from __future__ import annotations
@@ -24,16 +30,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from carpproto.core.events import State
+from carpproto.core.events import State, VirtualHostAdded
 from carpproto.core.profile import Tie
-from carpproto.core.virtual_host import VirtualHost
-from carpproto.simulation.cluster import Cluster, Member, Port, Segment
+from carpproto.simulation.cluster import Cluster
+from carpproto.simulation.division import (
+    Obstacle,
+    Participant,
+    divisions,
+    participants,
+    parts_of,
+)
+from carpproto.simulation.faults import LocalEvent
+from carpproto.simulation.refusals import refusals
 
 if TYPE_CHECKING:
     from carpproto.simulation.scenario import Scenario
-
-SLOW = 0.1
-"""Seconds, delay and jitter together, up to which a segment's groups are judged."""
 
 
 class Settling(NamedTuple):
@@ -105,7 +116,9 @@ class Result(NamedTuple):
     """What one run showed.
 
     ``settled`` is when the last change of a MASTER was, ``unjudged`` which groups could not be
-    judged and why, ``divided`` which ones ended in parts that do not hear each other.
+    judged and why, ``divided`` which ones faults have left in parts that do not hear each other.
+    ``judged`` counts the groups, or parts of them, that were; ``remarks`` are what looks like a
+    mistake in the scenario; ``refused`` is what the nodes refused, by their counters.
     """
 
     name: str
@@ -120,6 +133,9 @@ class Result(NamedTuple):
     violations: tuple[Violation, ...]
     unjudged: tuple[str, ...]
     divided: tuple[str, ...]
+    judged: int
+    remarks: tuple[str, ...]
+    refused: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
         """The same as an object of plain values."""
@@ -137,27 +153,12 @@ def judge(scenario: Scenario, cluster: Cluster) -> Result:
     """Measure and judge a cluster that has run a scenario to its end."""
     last_fault = scenario.last_fault
     measured = tuple(_measure(cluster, *group, last_fault) for group in cluster.groups())
-    violations: list[Violation] = []
-    unjudged: list[str] = []
-    divided: list[str] = []
+    verdict = _Verdict([], [], [], [])
     if scenario.expects.settled:
         settling = scenario.settling()
         for segment, vhid in cluster.groups():
-            parts = _parts_of(cluster, segment, vhid)
-            if isinstance(parts, str):
-                unjudged.append(f"vhid {vhid} on {segment}: {parts}")
-                continue
-            if len(parts) > 1:
-                names = " from ".join(", ".join(host.name for host in part) for part in parts)
-                divided.append(f"vhid {vhid} on {segment}: {names}")
-            for part in parts:
-                since = last_fault + (settling.with_ties if _tied(part) else settling.without_ties)
-                if since > cluster.now:
-                    where = f"vhid {vhid} on {segment}"
-                    unjudged.append(f"{where}: equal hosts have until {since:.1f} s to settle")
-                else:
-                    violations += _judge_part(cluster, segment, vhid, part, since)
-    violations += _judge_expectation(scenario, measured)
+            _judge_group(scenario, cluster, segment, vhid, settling, verdict)
+    verdict.violations.extend(_judge_expectation(scenario, measured))
     changes = [moment.at for moment in cluster.masterships]
     return Result(
         scenario.name,
@@ -169,9 +170,12 @@ def judge(scenario: Scenario, cluster: Cluster) -> Result:
         cluster.sent,
         cluster.delivered,
         len(cluster.transitions),
-        tuple(violations),
-        tuple(unjudged),
-        tuple(divided),
+        tuple(verdict.violations),
+        tuple(verdict.unjudged),
+        tuple(verdict.divided),
+        len(verdict.judged),
+        _remarks(scenario, cluster),
+        refusals(cluster),
     )
 
 
@@ -217,95 +221,93 @@ def _measure(cluster: Cluster, segment: str, vhid: int, last_fault: float) -> Me
 # -- properties --------------------------------------------------------------------------------
 
 
-class _Host(NamedTuple):
-    """A virtual host that takes part; ``digest`` is its configuration's HMAC."""
+class _Verdict(NamedTuple):
+    """What is found, while it is being looked for; as in `Result`."""
 
-    member: Member
-    host: VirtualHost
-    digest: bytes
-
-    @property
-    def name(self) -> str:
-        return self.member.name
-
-    @property
-    def rank(self) -> tuple[int, int]:
-        return (self.host.demote, self.host.own_interval)
+    violations: list[Violation]
+    unjudged: list[str]
+    divided: list[str]
+    judged: list[str]
 
 
-def _parts_of(cluster: Cluster, segment: str, vhid: int) -> list[list[_Host]] | str:
-    """The parts of a group that hear each other, or why it cannot be judged."""
-    where = cluster.segments[segment]
-    if where.loss or where.hold or where.corrupt or where.eats_multicast or where.echoes:
-        return f"{segment} loses, holds back, corrupts, eats or echoes frames"
-    if where.delay + where.jitter > SLOW:
-        return f"a frame takes more than {SLOW} s on {segment}"
-    hosts: list[_Host] = []
-    for port in where.ports:
-        host = _part(port, vhid)
-        if host is None:
-            continue
-        assert port.member.node is not None
-        if port.member.sending_fails:
-            return f"{port.member.name} cannot send"
-        if not port.member.node.setting("allow"):
-            return f"{port.member.name} is not allowed to listen"
-        if host.config.peer is not None or host.config.peer6 is not None:
-            return f"{port.member.name} has a unicast peer"
-        digest = host.config.authenticator(port.member.profile).digest(0)
-        hosts.append(_Host(port.member, host, digest))
-    parts = _parts(hosts, where)
-    if parts is None:
-        return "some hear others that do not hear them, or not all of those that these hear"
-    return parts
+def _judge_group(
+    scenario: Scenario,
+    cluster: Cluster,
+    segment: str,
+    vhid: int,
+    settling: Settling,
+    verdict: _Verdict,
+) -> None:
+    name, where = f"vhid {vhid} on {segment}", cluster.segments[segment]
+    hosts = participants(scenario, cluster, segment, vhid)
+    parts = hosts if isinstance(hosts, Obstacle) else parts_of(hosts, where)
+    settled = scenario.last_fault + settling.without_ties
+    if isinstance(parts, Obstacle):
+        found = _disunited(cluster, segment, vhid, settled) if parts.described else None
+        if found is None:
+            verdict.unjudged.append(f"{name}: {parts.reason}")
+        else:
+            kind, who = found
+            verdict.judged.append(name)
+            verdict.violations.append(
+                Violation(kind, segment, vhid, f"{who} at the end: {parts.reason}")
+            )
+        return
+    if len(parts) > 1:
+        names = " from ".join(", ".join(host.name for host in part) for part in parts)
+        reasons = divisions(scenario, parts, where)
+        masters = [host.name for part in parts for host in part if _is_master(host)]
+        mistakes = "; ".join(reason.reason for reason in reasons if reason.described)
+        if mistakes and len(masters) > 1:
+            text = f"{' and '.join(masters)} are MASTER at the end: {mistakes}"
+            verdict.violations.append(Violation("several MASTERs", segment, vhid, text))
+        else:
+            verdict.divided.append(f"{name}: {names}: {'; '.join(r.reason for r in reasons)}")
+    for part in parts:
+        since = scenario.last_fault + settling.with_ties if _tied(part) else settled
+        if since > cluster.now:
+            verdict.unjudged.append(f"{name}: equal hosts have until {since:.1f} s to settle")
+        else:
+            verdict.judged.append(name)
+            verdict.violations.extend(_judge_part(cluster, segment, vhid, part, since))
 
 
-def _part(port: Port, vhid: int) -> VirtualHost | None:
-    """The virtual host of a port, if it takes part."""
-    member = port.member
-    if member.node is None or member.stalled or not port.hears:
+def _disunited(cluster: Cluster, segment: str, vhid: int, since: float) -> tuple[str, str] | None:
+    """The kind of violation, and who is MASTER, where a group has not one for the most part."""
+    moments = [m for m in cluster.masterships if (m.segment, m.vhid) == (segment, vhid)]
+    masters = moments[-1].masters if moments else ()
+    if len(masters) == 1 or since >= cluster.now:
         return None
-    for host in member.node.virtual_hosts(port.interface):
-        if host.config.vhid == vhid and host.config.addresses:
-            stopped = member.profile.allow_stops and not member.node.setting("allow")
-            return None if stopped else host
-    return None
+    ends = [moment.at for moment in moments[1:]] + [cluster.now]
+    alone = sum(
+        max(0.0, end - max(moment.at, since))
+        for moment, end in zip(moments, ends, strict=False)
+        if len(moment.masters) == 1
+    )
+    if 2 * alone > cluster.now - since:
+        return None
+    if masters:
+        return "several MASTERs", f"{' and '.join(masters)} are MASTER"
+    return "no MASTER", "nobody is MASTER"
 
 
-def _parts(hosts: list[_Host], segment: Segment) -> list[list[_Host]] | None:
-    """Those who hear each other, together; None where that is not clear."""
-    heard_by = {host.name: [o.name for o in hosts if _hears(o, host, segment)] for host in hosts}
-    parts: list[list[_Host]] = []
-    for host in hosts:
-        if any(heard_by[other] != heard_by[host.name] for other in heard_by[host.name]):
-            return None
-        if not any(host in part for part in parts):
-            parts.append([other for other in hosts if other.name in heard_by[host.name]])
-    return parts
+def _is_master(host: Participant) -> bool:
+    return host.host.state is State.MASTER
 
 
-def _tied(part: list[_Host]) -> bool:
+def _tied(part: list[Participant]) -> bool:
     """Whether equal hosts may cross: one of them yields to whoever is equal."""
     yielding = [h.rank for h in part if h.member.profile.tie is Tie.RECEIVER_YIELDS]
     ranks = [host.rank for host in part]
     return any(ranks.count(rank) > 1 for rank in yielding)
 
 
-def _hears(receiver: _Host, sender: _Host, segment: Segment) -> bool:
-    if receiver is sender:
-        return True
-    if (sender.name, receiver.name) in segment.cuts:
-        return False
-    same = receiver.host.config.families == sender.host.config.families
-    return same and receiver.digest == sender.digest
-
-
 def _judge_part(
-    cluster: Cluster, segment: str, vhid: int, part: list[_Host], since: float
+    cluster: Cluster, segment: str, vhid: int, part: list[Participant], since: float
 ) -> list[Violation]:
     """What was violated among hosts that all hear each other."""
     names = [host.name for host in part]
-    masters = [host for host in part if host.host.state is State.MASTER]
+    masters = [host for host in part if _is_master(host)]
     changes = [
         change
         for change in cluster.transitions
@@ -339,7 +341,7 @@ def _judge_part(
     return []
 
 
-def _best(part: list[_Host]) -> list[_Host]:
+def _best(part: list[Participant]) -> list[Participant]:
     """Those that no other is better than; none where profiles do not agree on what better is."""
     if any(host.host.demote for host in part):
         if not all(host.member.profile.demote_decides for host in part):
@@ -357,12 +359,16 @@ def _judge_expectation(scenario: Scenario, measured: Iterable[Measures]) -> list
         ends = [master.end for master in group.masters]
         # The wait for a next MASTER that did not come counts, too.
         waited = scenario.lasts - max(ends) if ends else 0.0
+        if group.first is None and (expects.without_master, expects.failover) != (None, None):
+            text = "nobody was MASTER at any time"
+            violations.append(Violation("never a MASTER", *group[:2], text))
         wanted = expected.get(group.vhid)
         if wanted is not None:
             final = [master.node for master in group.masters if master.end == scenario.lasts]
             if final != [wanted]:
                 found = " and ".join(final) or "nobody"
-                text = f"{found} is MASTER at the end, expected is {wanted}"
+                are = "are" if len(final) > 1 else "is"
+                text = f"{found} {are} MASTER at the end, expected is {wanted}"
                 violations.append(Violation("unexpected MASTER", *group[:2], text))
         for kind, seconds, limit in (
             ("too long without a MASTER", group.without, expects.without_master),
@@ -373,3 +379,29 @@ def _judge_expectation(scenario: Scenario, measured: Iterable[Measures]) -> list
                 text = f"{seconds:.6f} s, expected are {limit:g} at the most"
                 violations.append(Violation(kind, *group[:2], text))
     return violations
+
+
+def _remarks(scenario: Scenario, cluster: Cluster) -> tuple[str, ...]:
+    """What looks like a mistake: a segment that nobody is on, a group that is one node."""
+    remarks = [
+        f"nobody is on segment {segment.name}"
+        for segment in cluster.segments.values()
+        if not segment.ports
+    ]
+    members: dict[tuple[str, int], list[str]] = {group: [] for group in cluster.groups()}
+    for member in cluster.nodes.values():
+        for interface, config in member.virtual_hosts:
+            members[member.ports[interface].segment.name, config.vhid].append(member.name)
+    added = {
+        fault.event.config.vhid
+        for fault in scenario.faults
+        if isinstance(fault, LocalEvent) and isinstance(fault.event, VirtualHostAdded)
+    }
+    for (segment, vhid), names in members.items():
+        if len(names) == 1 and vhid not in added:
+            text = f"{names[0]} is the only node with vhid {vhid} on {segment}"
+            elsewhere = [where for where, number in members if number == vhid and where != segment]
+            if elsewhere:
+                text += f"; others have it on {' and '.join(elsewhere)}"
+            remarks.append(text)
+    return tuple(remarks)

@@ -1,19 +1,19 @@
 """A cluster to test with: a `Cluster` whose assertions say what happened instead.
 
 Must not know of pytest. What a test asserts is raised as `AssertionError`, with who is MASTER,
-the last transitions as FreeBSD logs them, and the seed.
+the last transitions as FreeBSD logs them, what was refused, and the seed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
 from carpproto.core.actions import StateChanged
 from carpproto.core.addresses import AddressLike, parse_address
 from carpproto.core.advertisement import Advertisement, decode
 from carpproto.core.config import VirtualHostConfig
-from carpproto.core.errors import ConfigError, DecodeError
+from carpproto.core.errors import ConfigError, DecodeError, shown
 from carpproto.core.events import (
     DemotionAdjusted,
     InterfaceChanged,
@@ -23,11 +23,16 @@ from carpproto.core.events import (
 )
 from carpproto.core.frame import Ethernet, Packet, peel, peel_ethernet
 from carpproto.core.node import Node
-from carpproto.core.profile import FREEBSD, Profile
+from carpproto.core.profile import FREEBSD, Profile, check_profile
 from carpproto.simulation.cluster import Cluster, Transition
+from carpproto.simulation.refusals import refusals
+
+T = TypeVar("T")
 
 INTERFACE, SEGMENT = "em0", "lan"
-PASSPHRASE = "randompass"
+KEY = b"randompass"
+"""What all nodes share unless a passphrase is given: no system makes another key of it."""
+
 ADDRESSES = ("192.0.2.50",)
 SHOWN_TRANSITIONS = 8
 """How many of the last transitions a failed assertion shows."""
@@ -100,7 +105,7 @@ class ClusterUnderTest(Cluster):
         self, name: str, state: State | str, vhid: int = 1, interface: str = INTERFACE
     ) -> None:
         """Ask a node for MASTER or BACKUP, as ``ifconfig em0 vhid 1 state master`` does."""
-        self.handle(name, StateRequested(interface, vhid, State(state)))
+        self.handle(name, StateRequested(interface, vhid, _state(state)))
 
     # -- what a test looks at ----------------------------------------------------------------
 
@@ -127,7 +132,7 @@ class ClusterUnderTest(Cluster):
         return captured
 
     def report(self) -> str:
-        """Who is MASTER now, the last transitions, and the seed."""
+        """Who is MASTER now, the last transitions, what was refused, and the seed."""
         lines = [
             f"vhid {vhid} on {where}: {_masters(self.masters(vhid, where))}"
             for where, vhid in self.groups()
@@ -137,21 +142,22 @@ class ClusterUnderTest(Cluster):
         left_out = len(self.transitions) - len(last)
         lines.append(f"the last transitions, {left_out} more before:" if left_out else "so far:")
         lines += [log_line(transition) for transition in last] or ["  no transition"]
-        return "\n".join([*lines, f"seed {self.seed}"])
+        return "\n".join([*lines, *refusals(self), f"seed {self.seed}"])
 
     # -- what a test asserts -----------------------------------------------------------------
 
     def assert_masters(
         self, *names: str, vhid: int | None = None, segment: str | None = None
     ) -> None:
-        """These nodes, in any order, are MASTER of a group, and no others."""
+        """These nodes, in any order, are MASTER of a group, and no others; no names: nobody."""
         __tracebackhide__ = True
         for name in names:
             self._member(name)
         for where, number in self._groups(vhid, segment):
             found = self.masters(number, where)
             if set(found) != set(names):
-                self._fail(f"{_masters(found)} of vhid {number}, not {' and '.join(names)}")
+                wanted = " and ".join(names) or "nobody"
+                self._fail(f"{_masters(found)} of vhid {number}, not {wanted}")
 
     def assert_master(
         self, name: str, vhid: int | None = None, segment: str | None = None
@@ -181,7 +187,7 @@ class ClusterUnderTest(Cluster):
     ) -> None:
         """A virtual host is in a state."""
         __tracebackhide__ = True
-        found, expected = self.state(name, vhid, interface), State(state)
+        found, expected = self.state(name, vhid, interface), _state(state)
         if found is not expected:
             self._fail(f"vhid {vhid} on {interface} of {name} is {found}, not {expected}")
 
@@ -239,17 +245,18 @@ def make_cluster(
     addresses: Iterable[AddressLike] = ADDRESSES,
     vhid: int = 1,
     advbase: int = 1,
-    passphrase: str = PASSPHRASE,
+    passphrase: str | None = None,
     unicast: bool = False,
-    settings: dict[str, int] | None = None,
+    settings: Mapping[str, int] | None = None,
     seed: int = 0,
     delay: float = 0.0,
     **qualities: float | bool,
 ) -> ClusterUnderTest:
     """A cluster on one segment, lan, with a node for each advskew: a, b, c and so on.
 
-    All share the virtual ``addresses`` as one ``vhid`` on their interface em0. ``profile`` is
-    theirs, or a list has one for each. ``unicast`` is for two nodes, which advertise to each
+    All share the virtual ``addresses`` as one ``vhid`` on their interface em0, and `KEY` or a
+    ``passphrase``, of which NetBSD makes another key. ``profile`` is theirs, or a list has one
+    for each. ``unicast`` is for two nodes, which advertise to each
     other's address and not to the group. ``settings``, such as ``{"preempt": 1}``, are every
     node's, see `SettingChanged`. A frame takes ``delay`` seconds, none unless told, so that times
     are exact; ``qualities`` are the segment's others, see `Segment`. Without advskews there is
@@ -257,8 +264,14 @@ def make_cluster(
     """
     cluster = ClusterUnderTest(seed)
     cluster.add_segment(SEGMENT, delay=delay, **qualities)
-    skews, virtual = tuple(advskews), tuple(parse_address(address) for address in addresses)
-    profiles = [profile] * len(skews) if isinstance(profile, Profile) else list(profile)
+    skews = _listed("advskews", advskews, "[0, 100]")
+    virtual = [parse_address(one) for one in _listed("addresses", addresses, "['192.0.2.50']")]
+    if isinstance(profile, (Profile, str)):
+        profiles = [check_profile(profile)] * len(skews)
+    else:
+        profiles = [check_profile(one) for one in _listed("profile", profile, "FREEBSD")]
+    if settings is not None and not isinstance(settings, Mapping):
+        raise ConfigError(f'settings {shown(settings)} are none; give such as {{"preempt": 1}}')
     if len(profiles) != len(skews):
         raise ConfigError(f"{len(profiles)} profiles were given for {len(skews)} nodes")
     if unicast and len(skews) != 2:
@@ -268,6 +281,7 @@ def make_cluster(
         config = VirtualHostConfig(
             vhid=vhid,
             passphrase=passphrase,
+            key=KEY if passphrase is None else None,
             addresses=virtual,
             advbase=advbase,
             advskew=advskew,
@@ -291,6 +305,20 @@ def _name(number: int) -> str:
 
 def _own_addresses(number: int) -> tuple[str, str]:
     return f"198.18.{number >> 8}.{number & 255}", f"fe80::{number:x}"
+
+
+def _listed(what: str, values: Iterable[T], example: str) -> list[T]:
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise ConfigError(f"{what} {shown(values)} is no list; give such as {example}")
+    return list(values)
+
+
+def _state(value: State | str) -> State:
+    try:
+        return State(value.upper() if isinstance(value, str) else value)
+    except ValueError:
+        known = ", ".join(State)
+        raise ConfigError(f"there is no state {shown(value)}; there are {known}") from None
 
 
 def _masters(names: Sequence[str]) -> str:
