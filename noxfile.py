@@ -125,8 +125,23 @@ def mutation(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def fuzz(session: nox.Session) -> None:
+    """Each coverage-guided target for a minute (or as many seconds as given), from recordings."""
+    install(session, "fuzz")
+    seconds = session.posargs[0] if session.posargs else "60"
+    work = Path(session.create_tmp())
+    session.run("python", "fuzzing/corpus.py", "tests/recordings", str(work))
+    for target in sorted(Path("fuzzing").glob("fuzz_*.py")):
+        seeds = work / target.stem.removeprefix("fuzz_")
+        found = work / f"{target.stem}-"
+        options = (f"-max_total_time={seconds}", f"-artifact_prefix={found}", "-timeout=10")
+        session.run("python", str(target), *options, str(seeds))
+
+
+@nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """The benchmarks, checked against their bounds; arguments go to benchmarks/run.py."""
     # As a user has it: pip compiles what it installs, and the import is measured.
     install(session, "bench", project=(".",))
+    session.run("python", "benchmarks/capture.py", "--check")
     session.run("python", "benchmarks/run.py", "--check", *session.posargs)

@@ -49,11 +49,11 @@ FORBIDDEN_IN_CORE = {
 }
 THIRD_PARTY = {
     "core": {"typing_extensions"},
-    "capture": {"dpkt"},
+    "capture": {"dpkt", "matplotlib"},
     "simulation": {"tomli", "tomllib", "tqdm"},  # tomllib: of the library from Python 3.11 on
     "adapters": set(),
     "testing": {"hypothesis", "pytest"},
-    "cli": set(),
+    "cli": {"tqdm"},
 }
 
 

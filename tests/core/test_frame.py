@@ -474,6 +474,28 @@ def test_padding_and_trailing_bytes_over_ipv6() -> None:
     assert payload_of(frame6(PAYLOAD + b"trailing")) == PAYLOAD + b"trailing"
 
 
+@pytest.mark.parametrize("tags", [b"", b"\x81\x00\x00\x0a", b"\x88\xa8\x00\x14\x81\x00\x00\x0a"])
+def test_lengths_of_the_payload_over_both_families(tags: bytes) -> None:
+    for length in (0, 1, 36, 255, 256, 511, 700):
+        payload = (PAYLOAD * 20)[:length]
+        for ethertype, packet in (
+            (ETHERTYPE_IPV6, ipv6(payload)),
+            (ETHERTYPE_IPV4, ipv4(payload)),
+        ):
+            frame = ethernet(ethertype, packet, tags)
+            assert payload_of(frame) == payload_of(frame + bytes(20)) == payload
+            for cut in range(1, min(length, 3)):
+                assert payload_of(frame[:-cut]) == payload[:-cut]
+
+
+@pytest.mark.parametrize("tags", [1, 2, 3, 40, 5000])
+def test_errors_behind_tags_count_from_the_frames_first_byte(tags: int) -> None:
+    tag = b"\x81\x00\x00\x0a" * tags
+    frame = ethernet(ETHERTYPE_IPV6, ipv6(first=7 << 28), tag)
+    assert refused(frame) == (Reason.MALFORMED, 14 + 4 * tags)
+    assert refused(frame[: 13 + 4 * tags]) == (Reason.TRUNCATED, 13 + 4 * tags)
+
+
 @pytest.mark.parametrize("version", [0, 4, 5, 7, 15])
 def test_another_version_in_the_ipv6_header(version: int) -> None:
     frame = frame6(first=version << 28)

@@ -52,10 +52,11 @@ def packets(records: Iterable[Record]) -> Iterator[Seen]:
             yield Seen(record, None, None, error)
             continue
         if packet is not None:
-            yield _decoded(record, packet)
+            yield decoded(record, packet)
 
 
-def _decoded(record: Record, packet: Packet) -> Seen:
+def decoded(record: Record, packet: Packet) -> Seen:
+    """What a record's packet of protocol 112 is; what is wrong with it is in the result."""
     payload, covered = packet.payload, b""
     problem = advertisement = None
     try:

@@ -14,12 +14,23 @@ from collections.abc import Sequence
 from io import TextIOWrapper
 from typing import Any, NoReturn
 
-from carpproto.cli import decode, demo, replay, run, simulate, verify
+from carpproto.cli import (
+    audit,
+    decode,
+    demo,
+    diagnose,
+    fuzz,
+    replay,
+    run,
+    simulate,
+    timeline,
+    verify,
+)
 from carpproto.cli.text import refuse
 from carpproto.core.errors import ConfigError, DecodeError
 
 _FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
-_COMMANDS = (demo, decode, verify, replay, simulate, run)
+_COMMANDS = (demo, decode, verify, replay, timeline, diagnose, simulate, run, audit, fuzz)
 
 
 class _Parser(argparse.ArgumentParser):

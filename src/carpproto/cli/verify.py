@@ -26,7 +26,7 @@ DESCRIPTION = (
 _LONGEST = 4096  # bytes of a line with a passphrase or a key
 
 ENVIRONMENT = "CARPPROTO_PASSPHRASE"
-_PROFILES = {"freebsd": FREEBSD, "netbsd": NETBSD, "openbsd": OPENBSD, "ucarp": UCARP}
+PROFILES = {"freebsd": FREEBSD, "netbsd": NETBSD, "openbsd": OPENBSD, "ucarp": UCARP}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,6 +45,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         help="a virtual address; name all of the group, in any order",
     )
+    add_secret(parser)
+
+
+def add_secret(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments that say what the key is."""
     secret = parser.add_mutually_exclusive_group()
     secret.add_argument(
         "--passphrase-file", metavar="F", help="its first line, only the line feed removed"
@@ -52,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     secret.add_argument("--key-file", metavar="F", help="up to 40 hexadecimal digits")
     parser.add_argument(
         "--profile",
-        choices=sorted(_PROFILES),
+        choices=sorted(PROFILES),
         default="freebsd",
         help="whose tools made the key of the passphrase (default: freebsd)",
     )
@@ -96,24 +101,32 @@ def _authenticator(arguments: argparse.Namespace) -> Authenticator:
         vhid = int(arguments.vhid)
     except ValueError:
         raise ConfigError(f"vhid {arguments.vhid!r} is no number; it is 1 to 255") from None
-    profile = _PROFILES[arguments.profile]
-    if arguments.key_file is not None:
-        digits = first_line(arguments.key_file).strip()
-        try:
-            key = bytes.fromhex(digits)
-        except ValueError:
-            raise ConfigError(
-                f"{arguments.key_file} has no key; it is an even number of hexadecimal digits, "
-                "40 at the most"
-            ) from None
-        return Authenticator(vhid=vhid, addresses=arguments.address, key=key, profile=profile)
-    passphrase = _passphrase(arguments)
+    passphrase, key = read_secret(arguments)
     return Authenticator(
-        vhid=vhid, addresses=arguments.address, passphrase=passphrase, profile=profile
+        vhid=vhid,
+        addresses=arguments.address,
+        passphrase=passphrase,
+        key=key,
+        profile=PROFILES[arguments.profile],
     )
 
 
-def _passphrase(arguments: argparse.Namespace) -> str:
+def read_secret(arguments: argparse.Namespace) -> tuple[str | None, bytes | None]:
+    """The passphrase as `read_passphrase` gets it, or --key-file's key; the other is None."""
+    if arguments.key_file is None:
+        return read_passphrase(arguments), None
+    digits = first_line(arguments.key_file).strip()
+    try:
+        return None, bytes.fromhex(digits)
+    except ValueError:
+        raise ConfigError(
+            f"{arguments.key_file} has no key; it is an even number of hexadecimal digits, "
+            "40 at the most"
+        ) from None
+
+
+def read_passphrase(arguments: argparse.Namespace) -> str:
+    """From --passphrase-file, the environment, or a prompt; `ConfigError` if there is none."""
     if arguments.passphrase_file is not None:
         return first_line(arguments.passphrase_file)
     if ENVIRONMENT in os.environ:

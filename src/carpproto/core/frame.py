@@ -32,6 +32,7 @@ _SERVICE_TAG = 0x88A8  # IEEE 802.1ad, the outer tags
 TAGS = frozenset({_VLAN_TAG, _SERVICE_TAG, 0x9100})
 """Ethertypes of VLAN tags: 802.1Q, 802.1ad, and 0x9100, which came before that."""
 
+_IP = (b"\x08\x00", b"\x86\xdd")  # the ethertypes, as they are on the wire
 _IPV4 = Struct(">BBHHHBBH4s4s")
 _IPV6 = Struct(">IHBB16s16s")
 _DONT_FRAGMENT = 0x4000
@@ -170,6 +171,16 @@ def peel_payload(frame: bytes) -> bytes | None:
         end = 14 + (frame[16] << 8 | frame[17])
         if end >= 34 and not (frame[20] & 0x3F or frame[21]):
             return frame[34:end]
+    # And untagged IPv6 without extension headers.
+    elif frame[12:14] == b"\x86\xdd" and len(frame) >= 54 and frame[20] == PROTOCOL:
+        if frame[14] >> 4 == 6:
+            return frame[54 : 54 + (frame[18] << 8 | frame[19])]
+    # One tag may as well not be there, except that errors count from the frame's first byte.
+    elif frame[12:14] == b"\x81\x00" and frame[16:18] in _IP:
+        try:
+            return peel_payload(frame[4:])
+        except DecodeError:
+            pass
     packet = peel(frame)
     return None if packet is None else packet.payload
 

@@ -13,7 +13,7 @@ import pickle
 import signal
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from contextlib import suppress
 from functools import partial
@@ -261,7 +261,7 @@ def _end_with(sentinel: int) -> None:
 
 def spread(
     call: Callable[..., T], arguments: Iterable[tuple[Any, ...]], executor: Executor
-) -> Iterator[T]:
+) -> Generator[T, None, None]:
     """``call(*arguments)`` for each, on an executor, as they come back.
 
     So many are under way at once that no worker waits, and no more, however many there are.

@@ -11,6 +11,9 @@ from typing import NamedTuple
 from carpproto.core.events import Event, distinct
 from carpproto.simulation.cluster import Cluster
 
+HEADER = 14
+"""Bytes of an Ethernet header."""
+
 
 @distinct
 class Crash(NamedTuple):
@@ -169,6 +172,20 @@ class LocalEvent(NamedTuple):
             cluster.handle(self.node, self.event)
 
 
+@distinct
+class Inject(NamedTuple):
+    """Somebody who is no node of the cluster puts an Ethernet frame on a segment."""
+
+    at: float
+    segment: str
+    frame: bytes
+
+    def apply(self, cluster: Cluster) -> None:
+        """Let it happen now; what is too short for an Ethernet header reaches nobody."""
+        if len(self.frame) >= HEADER:
+            cluster.inject(self.frame, self.segment)
+
+
 Fault = (
     Crash
     | Boot
@@ -182,4 +199,5 @@ Fault = (
     | SendErrors
     | SegmentChange
     | LocalEvent
+    | Inject
 )

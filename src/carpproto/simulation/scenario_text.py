@@ -85,6 +85,8 @@ def _shown(value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, float):
         return f"{value:.10g}"
+    if isinstance(value, bytes):
+        return value.hex()
     if isinstance(value, (tuple, list)):
         return f"[{', '.join(map(_shown, cast(Iterable[object], value)))}]"
     return str(value)

@@ -50,6 +50,14 @@ def as_key(value: object) -> bytes:
         raise ConfigError("hexadecimal digits are expected, 40 at the most") from None
 
 
+def as_frame(value: object) -> bytes:
+    """The bytes of a frame in hexadecimal digits."""
+    try:
+        return bytes.fromhex(as_text(value))
+    except ValueError:
+        raise ConfigError("a frame in hexadecimal digits is expected") from None
+
+
 def as_flag(value: object) -> bool:
     """True or false."""
     if not isinstance(value, bool):

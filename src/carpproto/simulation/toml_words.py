@@ -30,6 +30,7 @@ from carpproto.simulation.faults import (
     Cut,
     Fault,
     Heal,
+    Inject,
     LocalEvent,
     Partition,
     Resume,
@@ -43,6 +44,7 @@ from carpproto.simulation.toml_values import (
     as_address,
     as_addresses,
     as_flag,
+    as_frame,
     as_groups,
     as_key,
     as_number,
@@ -127,6 +129,7 @@ FAULTS: dict[str, tuple[Callable[..., Fault], dict[str, tuple[Any, ...]]]] = {
         {**_OF_VHID, "addresses": (as_addresses,), **NEW_VALUES},
     ),
     "remove-vhid": (_local(VirtualHostRemoved), _OF_VHID),
+    "inject": (Inject, {"segment": (as_text, "lan"), "frame": (as_frame,)}),
 }
 
 # -- keys --------------------------------------------------------------------------------------

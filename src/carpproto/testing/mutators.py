@@ -9,8 +9,9 @@ ones know nothing of fields.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
+from functools import lru_cache
 from random import Random
 from typing import NamedTuple
 
@@ -103,6 +104,7 @@ _SIZES = {"ipv4": 20, "ipv6": 40}
 _VLAN = 14  # where the outermost tag's control word is
 
 
+@lru_cache(maxsize=4096)
 def fields(frame: bytes) -> tuple[str, ...]:
     """The names of a frame's fields, such as ``carp.advskew``, layer by layer.
 
@@ -264,7 +266,8 @@ def mutations(
 # -- how they work ---------------------------------------------------------------------------
 
 
-def _layers(frame: bytes) -> dict[str, int]:
+@lru_cache(maxsize=4096)
+def _layers(frame: bytes) -> Mapping[str, int]:
     """Which layers a frame has whole, and where each begins."""
     try:
         header = peel_ethernet(frame)

@@ -1,0 +1,95 @@
+"""What a diagnosis says: findings with their evidence, and how bad they are.
+
+Must not know how anything is found or printed.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, IntEnum
+from typing import NamedTuple
+
+from carpproto.capture.observation import Group
+from carpproto.core.addresses import Address
+
+EVIDENCE = 8
+"""Frame numbers that are kept for a finding; `Finding.times` says of how many."""
+
+
+class Severity(IntEnum):
+    """How bad a finding is; the exit status of ``carpproto diagnose`` is 1 from ``BAD`` on."""
+
+    NOTE = 0
+    WARNING = 1
+    BAD = 2
+
+
+class Fault(Enum):
+    """What a finding is about."""
+
+    TWO_MASTERS = "two masters"
+    SPLIT_BRAIN = "split brain"
+    WRONG_HMAC = "wrong hmac"
+    FORGED = "forged"
+    REPLAY = "replay"
+    WRONG_CHECKSUM = "wrong checksum"
+    WRONG_TTL = "wrong ttl"
+    NOT_AN_ADVERTISEMENT = "not an advertisement"
+    VHID_CLASH = "vhid clash"
+    VRRP = "vrrp"
+    INTERVALS = "intervals"
+    DEMOTION = "demotion"
+    FLAPPING = "flapping"
+    LOSS = "loss"
+    JITTER = "jitter"
+    GROUP = "multicast group"
+    FAILOVER = "failover"
+    SENDER = "sender"
+    LIMITS = "limits"
+
+
+class Finding(NamedTuple):
+    """One finding: ``text`` is what was found, ``change`` what to do, both for an operator.
+
+    ``frames`` are frame numbers of the capture, some of ``times``; ``sources`` whom it concerns.
+    ``change`` is empty where there is nothing to do.
+    """
+
+    severity: Severity
+    fault: Fault
+    group: Group | None
+    sources: tuple[Address, ...]
+    text: str
+    change: str
+    frames: tuple[int, ...]
+    times: int
+
+
+_ORDER = {fault: position for position, fault in enumerate(Fault)}
+
+
+def worst_first(findings: list[Finding]) -> tuple[Finding, ...]:
+    """Findings by severity, then by what they are about, then by where they begin."""
+    return tuple(
+        sorted(
+            findings,
+            key=lambda found: (-found.severity, _ORDER[found.fault], found.frames[:1]),
+        )
+    )
+
+
+class Tally:
+    """How often something was seen, and the first frames in which it was."""
+
+    __slots__ = ("count", "frames", "text")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.frames: list[int] = []
+        self.text = ""
+
+    def take(self, frame: int, text: str = "") -> None:
+        """It was seen in this frame; the first text stays."""
+        self.count += 1
+        if len(self.frames) < EVIDENCE:
+            self.frames.append(frame)
+        self.text = self.text or text

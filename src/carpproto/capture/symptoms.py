@@ -1,0 +1,150 @@
+"""Findings about senders and the capture itself: gaps, jitter, who runs what, addresses, limits.
+
+Must not know of keys, nor of who was MASTER.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Set
+
+from carpproto.capture.finding import Fault, Finding, Severity
+from carpproto.capture.happenings import Happening
+from carpproto.capture.observation import Group, Observer
+from carpproto.capture.senders import ENOUGH, Guess, Kind
+from carpproto.capture.timeline import Timeline
+from carpproto.core.addresses import Address
+
+_GAPS = 3  # gaps in what a source sends from which on it is bad
+_UNEVEN = 0.25  # intervals by which the lateness of advertisements may vary
+
+
+def about_gaps(timeline: Timeline, crafted: Set[Address]) -> Iterable[Finding]:
+    """Advertisements that are missing; those of ``crafted`` sources never had an interval."""
+    by_source: dict[Address, list[int]] = defaultdict(list)
+    lost: dict[Address, int] = defaultdict(int)
+    for gap in timeline.gaps:
+        if gap.source in crafted:
+            continue
+        by_source[gap.source].append(gap.after_frame)
+        lost[gap.source] += (gap.sent or 1) - 1
+    for source, frames in by_source.items():
+        known = lost[source]
+        yield Finding(
+            Severity.BAD if len(frames) >= _GAPS else Severity.WARNING,
+            Fault.LOSS,
+            None,
+            (source,),
+            f"{len(frames)} gap{'s' if len(frames) > 1 else ''} in the advertisements of {source}"
+            + (f"; by their counters {known} were sent and did not arrive here" if known else ""),
+            "Look for loss on the way (or in this capture) and for a host that stalls; more than "
+            "two in a row make the BACKUPs take over.",
+            tuple(frames[:8]),
+            len(frames),
+        )
+
+
+def about_senders(guesses: Iterable[Guess]) -> Iterable[Finding]:
+    """Who probably runs what, who is none of the known systems, and who advertises unevenly."""
+    kinds: dict[Group, set[Kind]] = defaultdict(set)
+    for guess in guesses:
+        crafted = not guess.kinds and guess.advertisements >= ENOUGH
+        reasons = "; ".join(guess.reasons)
+        if crafted:
+            text = (
+                f"forged or made by a script: what {guess.source} sends in {guess.group} fits no "
+                f"implementation ({reasons})"
+            )
+            change = "See who sends these: anyone who knows the key, or replays, can take over."
+        else:
+            text = f"{guess.source} in {guess.group} is probably {guess}: {reasons}"
+            change = ""
+        yield Finding(
+            Severity.BAD if crafted else Severity.NOTE,
+            Fault.FORGED if crafted else Fault.SENDER,
+            guess.group,
+            (guess.source,),
+            text,
+            change,
+            guess.frames,
+            guess.advertisements,
+        )
+        if guess.certain:
+            kinds[guess.group].add(guess.kinds[0])
+        if not crafted and guess.spread is not None and guess.spread > _UNEVEN:
+            yield Finding(
+                Severity.WARNING,
+                Fault.JITTER,
+                guess.group,
+                (guess.source,),
+                f"the advertisements of {guess.source} in {guess.group} come unevenly: their "
+                f"lateness varies by {guess.spread * 100:.0f} % of the interval",
+                "See whether the host stalls, or the network between it and this capture.",
+                guess.frames,
+                guess.advertisements,
+            )
+    for group, found in kinds.items():
+        if len(found) > 1 and Kind.UCARP in found:
+            yield Finding(
+                Severity.WARNING,
+                Fault.SENDER,
+                group,
+                (),
+                f"{group} mixes UCarp with a kernel's CARP: UCarp has one virtual address, so the "
+                "others must have this one only; its tie-break is another, too",
+                "Give the group one virtual address, and each member its own advskew.",
+                (),
+                len(found),
+            )
+
+
+def about_limits(timeline: Timeline, observer: Observer, senders: int) -> Iterable[Finding]:
+    """What this program could not follow; ``senders`` counts what `Senders` left out."""
+    said: list[str] = []
+    if timeline.unfollowed or senders:
+        said.append(
+            f"{max(timeline.unfollowed, senders)} advertisements of more groups or sources than "
+            "can be followed: a scan, a flood, or a file made to exhaust this program"
+        )
+    if timeline.left_out:
+        said.append(f"{timeline.left_out} events beyond those that are kept")
+    if said:
+        yield Finding(Severity.BAD, Fault.LIMITS, None, (), "; ".join(said), "", (), 1)
+    if observer.backwards:
+        yield Finding(
+            Severity.WARNING,
+            Fault.LIMITS,
+            None,
+            (),
+            f"{observer.backwards} frames are stamped earlier than one before them: several "
+            "capture points, or a clock that was set. Durations may be wrong.",
+            "Capture at one place, with one clock.",
+            (),
+            observer.backwards,
+        )
+
+
+def about_announcements(timeline: Timeline) -> Iterable[Finding]:
+    """One address in two groups."""
+    owners: dict[tuple[tuple[int, ...], Address], dict[Group, int]] = defaultdict(dict)
+    for event in timeline.events:
+        if event.what is Happening.ANNOUNCED:
+            for address in event.addresses:
+                owners[event.group.vlans, address].setdefault(event.group, event.frame)
+    told: dict[tuple[Group, ...], list[tuple[Address, tuple[int, ...]]]] = defaultdict(list)
+    for (_, address), groups in owners.items():
+        if len(groups) > 1:
+            told[tuple(sorted(groups))].append((address, tuple(groups.values())))
+    for groups_of, entries in told.items():
+        said = ", ".join(str(address) for address, _ in entries[:8])
+        yield Finding(
+            Severity.BAD,
+            Fault.VHID_CLASH,
+            groups_of[0],
+            (),
+            f"{said} belongs to {' and to '.join(str(group) for group in groups_of)}: each "
+            "has a MASTER of its own, so two hosts have the address at the same time.",
+            "Give all members of a group the same vhid.",
+            entries[0][1],
+            len(entries[0][1]),
+        )

@@ -1,0 +1,361 @@
+"""Who advertised when: reigns, elections, failovers, gaps, demotions, two MASTERs, announcements.
+
+Must not know of causes and cures, nor how a timeline is printed or drawn. `TimelineBuilder`
+takes observations in the order of the capture; what it keeps has a limit, and `Timeline` says
+what it left out. `carpproto.capture.reigns` says what a capture can show of a reign.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from carpproto.capture.happenings import (
+    Event,
+    Happening,
+    ceasing,
+    mastery,
+    missing,
+    two_masters,
+)
+from carpproto.capture.observation import (
+    Announced,
+    Checksum,
+    Group,
+    Heard,
+    Observation,
+    Observer,
+    Vrrp,
+)
+from carpproto.capture.reigns import NEAR, SECOND, Gap, GroupReigns, Overlap, Reign
+from carpproto.core.addresses import Address
+
+MAX_GROUPS = 512
+"""Groups (a vhid in a VLAN) that are followed; what others advertise is only counted."""
+
+MAX_SOURCES = 64
+"""Sources of one group and family that are followed at a time, and four times as many in all."""
+
+MAX_EVENTS = 20_000
+"""Events, and reigns, that are kept; what comes after them is only counted."""
+
+_TOGETHER = SECOND // 10  # announcements of several addresses are one event
+_AT_ONCE = SECOND // 200  # UCarp announces so soon before its first, after its third
+_UCARP_MAC = "00:00:5e:00:00:"
+
+
+class Lane(NamedTuple):
+    """What a source sent in a group: how much, and the intervals, as (advbase, advskew).
+
+    ``terms`` are all of them, up to 16, ``latest`` the last one, None where receivers took
+    nothing of it. ``refused`` counts by the name of the counter that rises in a receiver;
+    ``authentic`` and ``not_authentic`` are 0 where no key was given.
+    """
+
+    group: Group
+    source: Address
+    advertisements: int
+    first: int
+    first_frame: int
+    last: int
+    terms: tuple[tuple[int, int], ...]
+    latest: tuple[int, int] | None
+    refused: Mapping[str, int]
+    authentic: int
+    not_authentic: int
+
+
+class Timeline(NamedTuple):
+    """A capture's timeline. Times in nanoseconds since 1970, None in a capture without records.
+
+    ``unfollowed`` counts the advertisements of groups and sources that there was no room for,
+    ``left_out`` the events and reigns.
+    """
+
+    begin: int | None
+    end: int | None
+    lanes: tuple[Lane, ...]
+    reigns: tuple[Reign, ...]
+    overlaps: tuple[Overlap, ...]
+    gaps: tuple[Gap, ...]
+    events: tuple[Event, ...]
+    vrrp: int
+    unfollowed: int
+    left_out: int
+
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        """The groups, by VLAN and vhid."""
+        return tuple(sorted({lane.group for lane in self.lanes}))
+
+
+class _Lane:
+    def __init__(self, heard: Heard) -> None:
+        self.count = self.authentic = self.not_authentic = 0
+        self.first = self.last = heard.nanoseconds
+        self.first_frame = heard.frame
+        self.refused: dict[str, int] = {}
+        self.terms: dict[tuple[int, int], None] = {}
+        self.shown: tuple[int, int, int] | None = None  # advbase, advskew, demote of the last
+
+
+class TimelineBuilder:
+    """Makes a `Timeline` of the observations that it is given."""
+
+    def __init__(self) -> None:
+        self._begin: int | None = None
+        self._families: dict[tuple[Group, int], GroupReigns] = {}
+        self._groups: set[Group] = set()
+        self._lanes: dict[tuple[Group, Address], _Lane] = {}
+        self._reigns: list[Reign] = []
+        self._overlaps: list[Overlap] = []
+        self._gaps: list[tuple[Group, Gap]] = []
+        self._events: list[Event] = []
+        self._pending: deque[Announced] = deque(maxlen=16)
+        self._ucarp: Heard | None = None  # the last of UCarp's
+        self._latest: Announced | None = None
+        self._macs: dict[str, tuple[Group, Address]] = {}  # UCarp hosts' own
+        self._announced: list[tuple[int, int, Group, Address | None, list[Address], str]] = []
+        self.vrrp = self.unfollowed = self.left_out = 0
+
+    def take(self, observation: Observation) -> None:
+        """Take the next observation."""
+        if self._begin is None:
+            self._begin = observation.nanoseconds
+        if isinstance(observation, Heard):
+            self._heard(observation)
+        elif isinstance(observation, Announced):
+            self._announcement(observation)
+        elif isinstance(observation, Vrrp):
+            self.vrrp += 1
+
+    def finish(self, observer: Observer) -> Timeline:
+        """The timeline, when the observer has come to its end."""
+        end = observer.last if observer.last is not None else 0
+        for reigns in self._families.values():
+            reigns.close(end)
+        events = [*self._events, *self._of_reigns(), *self._of_announcements()]
+        events += [two_masters(overlap) for overlap in self._overlaps]
+        events += [missing(group, gap) for group, gap in self._gaps]
+        events.sort(key=lambda event: (event.nanoseconds, event.frame))
+        return Timeline(
+            observer.first,
+            observer.last,
+            tuple(_lane(key, lane) for key, lane in self._lanes.items()),
+            tuple(sorted(self._reigns, key=lambda reign: (reign.start, reign.first_frame))),
+            tuple(sorted(self._overlaps, key=lambda overlap: overlap.start)),
+            tuple(gap for _, gap in self._gaps),
+            tuple(events),
+            self.vrrp,
+            self.unfollowed,
+            self.left_out,
+        )
+
+    # -- advertisements ---------------------------------------------------------------------
+
+    def _heard(self, heard: Heard) -> None:
+        group = heard.group
+        lane = self._lanes.get((group, heard.source))
+        if lane is None:
+            if group not in self._groups and len(self._groups) >= MAX_GROUPS:
+                self.unfollowed += 1
+                return
+            if len(self._lanes) >= 4 * MAX_GROUPS + 4 * MAX_SOURCES:
+                self.unfollowed += 1
+                return
+            self._groups.add(group)
+            lane = self._lanes[group, heard.source] = _Lane(heard)
+        lane.count += 1
+        lane.last = heard.nanoseconds
+        if heard.problem is not None:
+            reason = str(heard.problem.reason)
+            if reason not in lane.refused:
+                self._note(heard, Happening.REFUSED, f"refused by receivers: {heard.problem.text}")
+            lane.refused[reason] = lane.refused.get(reason, 0) + 1
+        if heard.authentic is not None:
+            lane.authentic += heard.authentic
+            if not heard.authentic and not lane.not_authentic:
+                self._note(heard, Happening.NOT_AUTHENTIC, "the first one with a wrong HMAC")
+            lane.not_authentic += not heard.authentic
+        if not heard.counts:
+            return
+        reigns = self._families.get((group, heard.source.version))
+        if reigns is None:
+            reigns = self._families[group, heard.source.version] = GroupReigns(
+                group,
+                limit=MAX_SOURCES,
+                first=heard.nanoseconds if self._begin is None else self._begin,
+                ended=self._ended,
+                overlapped=self._overlapped,
+                gap=lambda gap: self._gap(group, gap),
+            )
+        self._terms(lane, heard)
+        ucarp = heard.source_mac is not None and heard.source_mac.startswith(_UCARP_MAC)
+        first = (ucarp or heard.checksum is Checksum.ZERO) and self._just_announced(heard)
+        if not reigns.take(heard, announced_first=first):
+            self.unfollowed += 1
+            return
+        if ucarp:
+            self._ucarp = heard
+            while self._pending:
+                announced = self._pending.popleft()
+                if heard.nanoseconds - announced.nanoseconds <= _TOGETHER:
+                    self._learn(announced, heard)
+
+    def _terms(self, lane: _Lane, heard: Heard) -> None:
+        """Note what changed in what it advertises, and call it what it probably is."""
+        advertisement = heard.advertisement
+        now = (advertisement.advbase, advertisement.advskew, advertisement.demote)
+        before, lane.shown = lane.shown, now
+        if len(lane.terms) < 16:
+            lane.terms[now[:2]] = None
+        if before is None or before == now:
+            return
+        change = f"advskew {before[1]} -> {now[1]}"
+        if now[:2] == (255, 255):
+            text = "bowed out (advbase 255, advskew 255)"
+            self._note(heard, Happening.BOWED_OUT, text)
+            lane.shown = before  # what it says after this is compared with what it said before
+        elif now[0] != before[0]:
+            text = f"advbase {before[0]} -> {now[0]}, {change}"
+            self._note(heard, Happening.RECONFIGURED, text)
+        elif now[2] != before[2]:
+            what = Happening.DEMOTED if now[2] > before[2] else Happening.RESTORED
+            self._note(heard, what, f"demote {before[2]} -> {now[2]}, {change}")
+        elif now[1] > before[1]:
+            self._note(heard, Happening.DEMOTED, change)
+        else:
+            self._note(heard, Happening.RESTORED, change)
+
+    # -- announcements ----------------------------------------------------------------------
+
+    def _just_announced(self, heard: Heard) -> bool:
+        """Whether this source, or one whose MAC is not known, announced at the same time."""
+        announced = self._latest
+        if announced is None or heard.nanoseconds - announced.nanoseconds > _AT_ONCE:
+            return False
+        if announced.vhid is not None:
+            return announced.vhid == heard.group.vhid
+        known = self._macs.get(announced.mac)
+        return known is None or known == (heard.group, heard.source)
+
+    def _announcement(self, announced: Announced) -> None:
+        self._latest = announced
+        if announced.vhid is not None:
+            group = Group(announced.vlans, announced.vhid)
+            reigns = self._families.get((group, announced.address.version))
+            source = None
+            if reigns is not None:
+                source = reigns.source_near(announced.nanoseconds, NEAR)
+            self._attribute(announced, group, source, repeats=False)
+        elif announced.mac in self._macs:
+            self._attribute(announced, *self._macs[announced.mac], repeats=True)
+        elif (
+            self._ucarp is not None
+            and announced.nanoseconds - self._ucarp.nanoseconds <= _AT_ONCE
+            and (self._ucarp.group, self._ucarp.source) not in self._macs.values()
+        ):
+            self._learn(announced, self._ucarp)
+        else:
+            self._pending.append(announced)
+
+    def _learn(self, announced: Announced, heard: Heard) -> None:
+        """An announcement beside one of UCarp's: its sender's own MAC is known from now on."""
+        if len(self._macs) < MAX_SOURCES:
+            self._macs[announced.mac] = heard.group, heard.source
+        self._attribute(announced, heard.group, heard.source, repeats=True)
+
+    def _attribute(
+        self, announced: Announced, group: Group, source: Address | None, *, repeats: bool
+    ) -> None:
+        now, address = announced.nanoseconds, announced.address
+        if source is not None:
+            reigns = self._families[group, source.version]
+            reigns.announce(now, source, repeats=repeats)
+        if self._announced:
+            last = self._announced[-1]
+            if (
+                last[2:4] == (group, source)
+                and now - last[0] <= _TOGETHER
+                and last[5] == (announced.mac)
+            ):
+                if address not in last[4] and len(last[4]) < 1000:
+                    last[4].append(address)
+                return
+        if len(self._announced) < MAX_EVENTS:
+            self._announced.append((now, announced.frame, group, source, [address], announced.mac))
+        else:
+            self.left_out += 1
+
+    # -- what is kept -----------------------------------------------------------------------
+
+    def _note(self, heard: Heard, what: Happening, text: str) -> None:
+        if len(self._events) >= MAX_EVENTS:
+            self.left_out += 1
+            return
+        self._events.append(
+            Event(
+                heard.nanoseconds, heard.frame, what, heard.group, heard.source, None, None, text
+            )
+        )
+
+    def _ended(self, reign: Reign) -> None:
+        if len(self._reigns) < MAX_EVENTS:
+            self._reigns.append(reign)
+        else:
+            self.left_out += 1
+
+    def _overlapped(self, overlap: Overlap) -> None:
+        if len(self._overlaps) < MAX_EVENTS:
+            self._overlaps.append(overlap)
+        else:
+            self.left_out += 1
+
+    def _gap(self, group: Group, gap: Gap) -> None:
+        if len(self._gaps) < MAX_EVENTS:
+            self._gaps.append((group, gap))
+        else:
+            self.left_out += 1
+
+    def _of_reigns(self) -> list[Event]:
+        return [event for reign in self._reigns for event in (mastery(reign), ceasing(reign))]
+
+    def _of_announcements(self) -> list[Event]:
+        return [
+            Event(
+                now,
+                frame,
+                Happening.ANNOUNCED,
+                group,
+                source,
+                None,
+                None,
+                f"announced {', '.join(str(address) for address in addresses)} at {mac}",
+                tuple(addresses),
+            )
+            for now, frame, group, source, addresses, mac in self._announced
+        ]
+
+
+def _lane(key: tuple[Group, Address], lane: _Lane) -> Lane:
+    return Lane(
+        *key,
+        lane.count,
+        lane.first,
+        lane.first_frame,
+        lane.last,
+        tuple(lane.terms),
+        None if lane.shown is None else lane.shown[:2],
+        lane.refused,
+        lane.authentic,
+        lane.not_authentic,
+    )
+
+
+def timeline(observer: Observer) -> Timeline:
+    """The timeline of all that an observer observes."""
+    builder = TimelineBuilder()
+    for observation in observer:
+        builder.take(observation)
+    return builder.finish(observer)

@@ -1,0 +1,230 @@
+"""``carpproto audit``: how long the passphrases of a capture would withstand guessing."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, cast
+
+from carpproto.capture.packets import packets
+from carpproto.cli.decode import open_file
+from carpproto.cli.text import print_json, printable, warn
+from carpproto.cli.verify import PROFILES
+from carpproto.core.addresses import Address, parse_address
+from carpproto.core.advertisement import Advertisement
+from carpproto.core.errors import ConfigError
+from carpproto.testing.audit import GRAPHICS_CARD, Found, Guessed, Target, audit, target
+
+HELP = "how long a passphrase would withstand guessing"
+DESCRIPTION = (
+    "Guesses the passphrase of each group in a capture with the words of a list, and says how "
+    "fast that went, how strong what was found is, and how long others would last. The "
+    "passphrase itself is printed only with --show. Exit status 1 if one was found."
+)
+
+_SPACES = (
+    ("8 random small letters", 26**8),
+    ("8 random letters and digits", 62**8),
+    ("12 random letters and digits", 62**12),
+    ("19 random letters and digits", 62**19),
+)
+_UNITS = (("years", 31_557_600), ("days", 86_400), ("hours", 3600), ("minutes", 60))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.usage = (
+        "carpproto audit FILE --wordlist F --address [N=]A [[N=]A ...] [--vhid N] [--profile P]"
+        " [--vary] [--show] [--processes N] [--json]"
+    )
+    parser.add_argument("file", metavar="FILE", help="pcap or pcapng; - reads standard input")
+    parser.add_argument("--wordlist", metavar="F", required=True, help="a guess on each line")
+    parser.add_argument(
+        "--address",
+        metavar="[N=]A",
+        required=True,
+        action="extend",
+        nargs="+",
+        help="a virtual address of every group, or of vhid N; name all of a group",
+    )
+    parser.add_argument("--vhid", metavar="N", type=int, help="guess at this group only")
+    parser.add_argument(
+        "--profile",
+        choices=sorted(PROFILES),
+        default="freebsd",
+        help="whose tools made the key of the passphrase (default: freebsd)",
+    )
+    parser.add_argument(
+        "--vary", action="store_true", help="also capitals, and digits and signs at the end"
+    )
+    parser.add_argument("--show", action="store_true", help="print the passphrases found")
+    parser.add_argument("--processes", type=int, metavar="N", help="as many as processors")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command; returns its exit status."""
+    common, of_vhid = _addresses(arguments.address)
+    samples = _samples(arguments)
+    targets: list[Target] = []
+    for vhid, advertisement in sorted(samples.items()):
+        addresses = (*common, *of_vhid.get(vhid, ()))
+        if addresses:
+            targets.append(target(advertisement, addresses))
+        else:
+            warn(f"vhid {vhid} is left out: no --address is given for it")
+    if not targets:
+        raise ConfigError("there is no group to guess at in this capture")
+    size = Path(arguments.wordlist).stat().st_size
+    with progress_bar(size, "B") as advance:
+        guessed = audit(
+            targets,
+            arguments.wordlist,
+            profile=PROFILES[arguments.profile],
+            vary=arguments.vary,
+            processes=arguments.processes,
+            progress=advance,
+        )
+    workers = arguments.processes or os.cpu_count() or 1
+    _print(targets, guessed, workers, arguments)
+    return 1 if guessed.found else 0
+
+
+def _addresses(given: list[str]) -> tuple[list[Address], dict[int, list[Address]]]:
+    common: list[Address] = []
+    of_vhid: dict[int, list[Address]] = {}
+    for word in given:
+        number, equals, address = word.partition("=")
+        if not equals:
+            common.append(parse_address(word))
+        elif number.isascii() and number.isdecimal() and 0 < int(number[:4]) <= 255:
+            of_vhid.setdefault(int(number), []).append(parse_address(address))
+        else:
+            raise ConfigError(f"vhid {number!r} is out of range; it is 1 to 255")
+    return common, of_vhid
+
+
+def _samples(arguments: argparse.Namespace) -> dict[int, Advertisement]:
+    """The first advertisement of each vhid."""
+    samples: dict[int, Advertisement] = {}
+    with open_file(arguments.file) as capture:
+        for seen in packets(capture):
+            advertisement = seen.advertisement
+            if advertisement is None or seen.problem is not None:
+                continue
+            if arguments.vhid in (None, advertisement.vhid):
+                samples.setdefault(advertisement.vhid, advertisement)
+        if capture.warning is not None:
+            warn(capture.warning)
+    return samples
+
+
+@contextmanager
+def progress_bar(total: int, unit: str) -> Generator[Callable[[int], object], None, None]:
+    """What to call with each step done; it moves a bar if stderr is a terminal that has tqdm."""
+    bar: Any = None
+    if sys.stderr is not None and sys.stderr.isatty():
+        with suppress(ImportError):
+            from tqdm import tqdm
+
+            bar = cast(Any, tqdm)(total=total, unit=unit, unit_scale=True, file=sys.stderr)
+    try:
+        yield (lambda step: None) if bar is None else bar.update
+    finally:
+        if bar is not None:
+            bar.close()
+
+
+def _print(
+    targets: list[Target], guessed: Guessed, workers: int, arguments: argparse.Namespace
+) -> None:
+    rate = guessed.rate * workers
+    found = {one.vhid: one for one in guessed.found}
+    if arguments.json:
+        print_json({"part": "rate", "guesses": guessed.guesses, "a_second": round(rate)})
+    else:
+        print(
+            f"{guessed.guesses} guesses, {guessed.rate:,.0f} a second and process, {rate:,.0f} "
+            f"with {workers}"
+        )
+    for one in targets:
+        hit = found.get(one.vhid)
+        if arguments.json:
+            print_json({"part": "group", "vhid": one.vhid, **_as_json(hit, arguments.show)})
+        else:
+            print(f"vhid {one.vhid}: {_words(hit, arguments.show)}")
+    if arguments.json:
+        spaces = {
+            what: {"here": space / 2 / rate if rate else None, "card": space / 2 / GRAPHICS_CARD}
+            for what, space in _SPACES
+        }
+        print_json({"part": "estimates", "seconds": spaces, "card_a_second": GRAPHICS_CARD})
+        return
+    print(f"how long others last on average, here and at {GRAPHICS_CARD:,} guesses a second:")
+    for what, space in _SPACES:
+        here = duration(space / 2 / rate) if rate else "unknown"
+        print(f"  {what}: {here}; {duration(space / 2 / GRAPHICS_CARD)}")
+
+
+def _words(found: Found | None, show: bool) -> str:
+    if found is None:
+        return "not found with this list"
+    if not found.line:
+        return "FOUND: it has no passphrase; anybody can advertise"
+    length, kinds, space = strength(found.passphrase)
+    text = (
+        f"FOUND by line {found.line} of the list: {length} bytes, {kinds}; even without a list "
+        f"{duration(space / 2 / GRAPHICS_CARD)} on a graphics card; change it on every host"
+    )
+    if show:
+        text += f"; it is {printable(found.passphrase.decode('utf-8', 'backslashreplace'))}"
+    return text
+
+
+def _as_json(found: Found | None, show: bool) -> dict[str, Any]:
+    if found is None:
+        return {"found": False}
+    length, kinds, space = strength(found.passphrase)
+    answer: dict[str, Any] = {
+        "found": True,
+        "line": found.line,
+        "bytes": length,
+        "kinds": kinds,
+        "seconds_card": space / 2 / GRAPHICS_CARD,
+    }
+    if show:
+        answer["passphrase"] = found.passphrase.decode("utf-8", "backslashreplace")
+    return answer
+
+
+def strength(passphrase: bytes) -> tuple[int, str, int]:
+    """Its bytes, the kinds of characters in it, and how many like it there are."""
+    kinds: list[str] = []
+    size = 0
+    for name, count, has in (
+        ("small letters", 26, any(97 <= byte <= 122 for byte in passphrase)),
+        ("capitals", 26, any(65 <= byte <= 90 for byte in passphrase)),
+        ("digits", 10, any(48 <= byte <= 57 for byte in passphrase)),
+        ("signs", 33, any(byte < 128 and not chr(byte).isalnum() for byte in passphrase)),
+        ("bytes beyond ASCII", 128, any(byte > 127 for byte in passphrase)),
+    ):
+        if has:
+            kinds.append(name)
+            size += count
+    return len(passphrase), " and ".join(kinds) or "nothing", int(size ** len(passphrase))
+
+
+def duration(seconds: float) -> str:
+    """So long, in the unit that fits: at once, 12 minutes, 3 million years."""
+    if seconds < 1:
+        return "less than a second"
+    for unit, length in _UNITS:
+        if seconds >= 2 * length:
+            count = seconds / length
+            if count >= 1e9:
+                return f"{count:.0e} {unit}"
+            return f"{count / 1e6:,.0f} million {unit}" if count >= 2e6 else f"{count:,.0f} {unit}"
+    return f"{seconds:.0f} seconds"

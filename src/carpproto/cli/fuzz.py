@@ -1,0 +1,197 @@
+"""``carpproto fuzz``: mutated frames of a capture against the library, a cluster or a peer."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import Any
+
+from carpproto.cli.decode import open_file
+from carpproto.cli.text import print_json, printable, warn
+from carpproto.cli.verify import read_passphrase
+from carpproto.core.config import VirtualHostConfig
+from carpproto.core.errors import ConfigError
+from carpproto.simulation.campaign import CHUNK, run_campaign
+from carpproto.testing.fuzz_campaign import (
+    TARGETS,
+    cases,
+    frames_of_a_run,
+    frames_to_mutate,
+    make_spec,
+    task,
+)
+from carpproto.testing.fuzz_peer import fuzz_peer
+from carpproto.testing.fuzz_report import Case, write_case
+from carpproto.testing.fuzzing import Spec
+
+HELP = "mutate a capture's frames, and see what takes them badly"
+DESCRIPTION = (
+    "Changes recorded frames field by field and blindly, makes checksums and HMAC right again or "
+    "not, and gives them to the library, to a simulated cluster, or to a live peer. The same seed "
+    "gives the same frames. Exit status 1 if something was found."
+)
+PEER = "peer"
+
+_SHOWN = 20  # findings that are made small and printed
+_RUNS_TO_CHUNK = 8  # at least so many calls for each process
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.usage = (
+        "carpproto fuzz FILE [FILE ...] [--target library|cluster|peer] [--frames N] [--seed N]"
+        " [--vhid N --address A [A ...] [--passphrase-file F]] [--unsigned] [--tshark]"
+        " [--processes N] [--resume F] [--output DIR] [--interface IF --peer A] [--json]"
+    )
+    parser.add_argument("files", metavar="FILE", nargs="+", help="pcap or pcapng")
+    parser.add_argument("--target", choices=[*TARGETS, PEER], default="library")
+    parser.add_argument(
+        "--frames", type=int, default=100_000, metavar="N", help="how many to make: 100000"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="0 unless given")
+    parser.add_argument("--vhid", type=int, metavar="N", help="the group that signs and hears")
+    parser.add_argument("--address", metavar="A", action="extend", nargs="+", help="all of them")
+    parser.add_argument("--passphrase-file", metavar="F", help="as for verify")
+    parser.add_argument("--unsigned", action="store_true", help="never make the HMAC right again")
+    parser.add_argument(
+        "--tshark", action="store_true", help="compare with what tshark reads, too (library)"
+    )
+    parser.add_argument("--processes", type=int, metavar="N", help="as many as processors")
+    parser.add_argument(
+        "--resume", metavar="F", help="note there what was run, and do not run it again"
+    )
+    parser.add_argument(
+        "--output", metavar="DIR", help="write each finding there, as a pcap and a pytest file"
+    )
+    parser.add_argument("--interface", metavar="IF", help="where the peer is (peer; Linux, root)")
+    parser.add_argument("--peer", metavar="A", help="the peer's own address (peer)")
+    parser.add_argument(
+        "--rate", type=int, default=200, metavar="N", help="frames a second: 200 (peer)"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command; returns its exit status."""
+    if arguments.frames < 1:
+        raise ConfigError("--frames is 1 or more")
+    spec = make_spec(
+        _frames(arguments.files), _config(arguments), arguments.seed, _signs(arguments)
+    )
+    if arguments.target == PEER:
+        return _fuzz_peer(spec, arguments)
+    if arguments.tshark and arguments.target != "library":
+        raise ConfigError("--tshark goes with --target library")
+    size = frames_of_a_run(arguments.target)
+    runs = -(-arguments.frames // size)
+    workers = arguments.processes or os.cpu_count() or 1
+    tally = run_campaign(
+        range(runs),
+        task=task(spec, arguments.target, arguments.tshark),
+        processes=arguments.processes,
+        chunk=max(1, min(CHUNK, runs // (_RUNS_TO_CHUNK * workers))),
+        resume=arguments.resume,
+    )
+    failing = [number for number, _ in tally.failing]
+    if arguments.json:
+        print_json(
+            {
+                "part": "fuzz",
+                "target": arguments.target,
+                "recorded": len(spec.frames),
+                "frames": tally.faults,
+                "seed": spec.seed,
+                "failed": tally.failed,
+            }
+        )
+    else:
+        print(
+            f"{tally.faults} frames, made of {len(spec.frames)} recorded ones with seed "
+            f"{spec.seed}: {f'{tally.failed} runs found something' if failing else 'no finding'}"
+        )
+    found = cases(spec, arguments.target, arguments.tshark, failing)
+    for count, case in enumerate(found, 1):
+        _print_case(count, case, spec, arguments)
+        if count == _SHOWN:
+            break
+    return 1 if failing else 0
+
+
+def _frames(files: list[str]) -> tuple[bytes, ...]:
+    """Frames of all the files, as evenly as they come."""
+    found: dict[bytes, None] = {}
+    for name in files:
+        with open_file(name) as capture:
+            found.update(dict.fromkeys(frames_to_mutate(capture)))
+            if capture.warning is not None:
+                warn(capture.warning)
+    return tuple(found)
+
+
+def _signs(arguments: argparse.Namespace) -> bool:
+    return not arguments.unsigned
+
+
+def _config(arguments: argparse.Namespace) -> VirtualHostConfig | None:
+    """The group that was given; None where none was."""
+    if arguments.vhid is None and arguments.address is None:
+        return None
+    if arguments.vhid is None or arguments.address is None:
+        raise ConfigError("--vhid and --address go together")
+    return VirtualHostConfig(
+        vhid=arguments.vhid,
+        addresses=arguments.address,
+        passphrase=read_passphrase(arguments),
+        advskew=100,
+    )
+
+
+def _print_case(count: int, case: Case, spec: Spec, arguments: argparse.Namespace) -> None:
+    written: list[str] = []
+    if arguments.output is not None:
+        written = [
+            str(path)
+            for path in write_case(arguments.output, f"finding_{count}", case, spec.config)
+        ]
+    if arguments.json:
+        found: dict[str, Any] = {
+            "part": "finding",
+            **case.finding._asdict(),
+            "target": case.target,
+            "origin": case.origin,
+            "frames": [{"at": at, "frame": frame.hex()} for at, frame in case.frames],
+            "written": written,
+        }
+        print_json(found)
+        return
+    print(f"FOUND {printable(case.finding.kind)}: {printable(case.finding.text)}")
+    print(f"  {printable(case.origin)}")
+    for at, frame in case.frames[:_SHOWN]:
+        print(f"  {at:g} s: {frame.hex()}")
+    for path in written:
+        print(f"  written: {printable(path)}")
+
+
+def _fuzz_peer(spec: Spec, arguments: argparse.Namespace) -> int:
+    """Send frames to a live peer; the exit status."""
+    if arguments.interface is None or arguments.peer is None:
+        raise ConfigError("--target peer goes with --interface and --peer")
+    if not 1 <= arguments.rate <= 100_000:
+        raise ConfigError("--rate is 1 to 100000 frames a second")
+    watched = fuzz_peer(
+        spec,
+        interface=arguments.interface,
+        peer=arguments.peer,
+        frames=arguments.frames,
+        rate=arguments.rate,
+    )
+    role = "MASTER" if watched.was_master else "silent"
+    if arguments.json:
+        print_json({"part": "peer", "role": role, "frames": watched.sent, "seed": spec.seed})
+    else:
+        verdict = "keeps to its role" if watched.finding is None else "left its role"
+        print(f"{watched.sent} frames sent with seed {spec.seed}: the peer, {role}, {verdict}")
+    if watched.finding is None:
+        return 0
+    origin = f"seed {spec.seed}, {watched.sent} frames sent"
+    _print_case(1, Case(watched.finding, PEER, origin, watched.frames), spec, arguments)
+    return 1

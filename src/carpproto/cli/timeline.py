@@ -1,0 +1,202 @@
+"""``carpproto timeline``: who was MASTER when, as text, as JSON or as a picture."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from carpproto.capture.diagnosis import Meant, by_vhid
+from carpproto.capture.happenings import Event
+from carpproto.capture.observation import Group, Observer
+from carpproto.capture.picture import FORMATS, draw
+from carpproto.capture.reigns import Reign
+from carpproto.capture.timeline import Lane, Timeline, timeline
+from carpproto.cli.progress import open_with_progress
+from carpproto.cli.text import print_json, printable, timestamp, warn
+from carpproto.cli.verify import PROFILES, add_secret, read_secret
+from carpproto.core.errors import ConfigError
+
+HELP = "who was MASTER when, failovers, gaps, two MASTERs"
+DESCRIPTION = (
+    "Says of each vhid in a capture who advertised when: elections, failovers and how long they "
+    "took, gaps, times with two MASTERs, demotions, bow-outs, announced addresses. With --vhid, "
+    "--address and the passphrase, advertisements of that vhid that are not authentic do not "
+    "count. -o draws it. Exit status 1 if there is no advertisement."
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("file", metavar="FILE", help="pcap or pcapng; - reads standard input")
+    parser.add_argument(
+        "-o", "--output", metavar="PICTURE", help="draw it: a file that ends in .svg or .png"
+    )
+    add_meant(parser)
+
+
+def add_meant(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments that say what is meant to be configured."""
+    parser.add_argument("--vhid", metavar="N", type=int, help="the group that --address is of")
+    parser.add_argument(
+        "--address",
+        metavar="A",
+        action="extend",
+        nargs="+",
+        help="a virtual address; name all of the group, in any order",
+    )
+    add_secret(parser)
+
+
+def meant(arguments: argparse.Namespace) -> Meant | None:
+    """What the arguments say is configured, None where they do not."""
+    given = arguments.passphrase_file is not None or arguments.key_file is not None
+    if arguments.address is None and arguments.vhid is None and not given:
+        return None
+    if arguments.address is None or arguments.vhid is None:
+        raise ConfigError("--vhid, --address and the passphrase go together: give all of them")
+    passphrase, key = read_secret(arguments)
+    return Meant(
+        arguments.vhid,
+        tuple(arguments.address),
+        passphrase,
+        key,
+        PROFILES[arguments.profile],
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command; returns its exit status."""
+    output = arguments.output
+    if output is not None and not output.endswith(FORMATS):
+        raise ConfigError(f"{output} is no picture; its name ends in {' or '.join(FORMATS)}")
+    with open_with_progress(arguments.file) as capture:
+        observer = Observer(capture, by_vhid(meant(arguments)))
+        found = timeline(observer)
+    if arguments.json:
+        for value in as_json(found):
+            print_json(value)
+    else:
+        print("\n".join(describe(found)))
+    if capture.warning is not None:
+        warn(capture.warning)
+    if observer.backwards:
+        warn(f"{observer.backwards} frames are stamped earlier than one before them")
+    if not found.lanes:
+        warn("there is no CARP advertisement in this capture")
+        return 1
+    if output is not None:
+        draw(found, output)
+    return 0
+
+
+def describe(found: Timeline) -> list[str]:
+    """A timeline as lines for people."""
+    if found.begin is None or found.end is None:
+        return ["an empty capture"]
+    seconds = (found.end - found.begin) / 1e9
+    lines = [f"{seconds:.3f} s from {timestamp(found.begin)}; times below count from there"]
+    for group in found.groups:
+        lines += _describe_group(found, group)
+    if found.vrrp:
+        lines.append(f"{found.vrrp} VRRP advertisements, which are not CARP's")
+    if found.unfollowed:
+        lines.append(f"{found.unfollowed} advertisements of more sources than can be followed")
+    if found.left_out:
+        lines.append(f"{found.left_out} events more are left out")
+    return lines
+
+
+def _describe_group(found: Timeline, group: Group) -> list[str]:
+    lines = ["", str(group)]
+    lines += [f"  {_of_lane(lane)}" for lane in found.lanes if lane.group == group]
+    begin = found.begin or 0
+    for event in found.events:
+        if event.group == group:
+            source = "" if event.source is None else f"{event.source} "
+            at = (event.nanoseconds - begin) / 1e9
+            lines.append(f"  {at:12.6f} {event.frame:>6}  {source}{printable(event.text)}")
+    return lines
+
+
+def _of_lane(lane: Lane) -> str:
+    terms = ", ".join(f"{advbase}/{advskew}" for advbase, advskew in lane.terms)
+    words = [f"{lane.source}: {lane.advertisements} advertisements"]
+    if terms:
+        words.append(f"advbase/advskew {terms}")
+    words += [f"{count} refused ({reason})" for reason, count in lane.refused.items()]
+    if lane.authentic or lane.not_authentic:
+        words.append(f"{lane.authentic} authentic, {lane.not_authentic} not")
+    return printable("; ".join(words))
+
+
+def as_json(found: Timeline) -> list[dict[str, Any]]:
+    """A timeline as objects: one for the capture, one for each lane, reign and event."""
+    return [
+        {
+            "part": "capture",
+            "begin": found.begin,
+            "end": found.end,
+            "vrrp": found.vrrp,
+            "unfollowed": found.unfollowed,
+            "left_out": found.left_out,
+        },
+        *[_lane_as_json(lane) for lane in found.lanes],
+        *[_reign_as_json(reign) for reign in found.reigns],
+        *[_event_as_json(event) for event in found.events],
+    ]
+
+
+def _of_group(group: Group) -> dict[str, Any]:
+    return {"vlans": list(group.vlans), "vhid": group.vhid}
+
+
+def _lane_as_json(lane: Lane) -> dict[str, Any]:
+    return {
+        "part": "source",
+        **_of_group(lane.group),
+        "source": str(lane.source),
+        "advertisements": lane.advertisements,
+        "first": lane.first,
+        "last": lane.last,
+        "terms": [list(terms) for terms in lane.terms],
+        "refused": dict(lane.refused),
+        "authentic": lane.authentic,
+        "not_authentic": lane.not_authentic,
+    }
+
+
+def _reign_as_json(reign: Reign) -> dict[str, Any]:
+    return {
+        "part": "reign",
+        **_of_group(reign.group),
+        "source": str(reign.source),
+        "start": reign.start,
+        "until": reign.until,
+        "gone_by": reign.gone_by,
+        "first_frame": reign.first_frame,
+        "last_frame": reign.last_frame,
+        "until_frame": reign.until_frame,
+        "advertisements": reign.advertisements,
+        "began": reign.began.value,
+        "ended": reign.ended.value,
+        "predecessor": None if reign.predecessor is None else str(reign.predecessor),
+        "waited": None if reign.waited is None else reign.waited / 1e9,
+        "successor": None if reign.successor is None else str(reign.successor),
+        "announced": reign.announced,
+    }
+
+
+def _event_as_json(event: Event) -> dict[str, Any]:
+    return {
+        "part": "event",
+        "nanoseconds": event.nanoseconds,
+        "time": timestamp(event.nanoseconds),
+        "frame": event.frame,
+        "what": event.what.value,
+        **_of_group(event.group),
+        "source": None if event.source is None else str(event.source),
+        "other": None if event.other is None else str(event.other),
+        "seconds": event.seconds,
+        "addresses": [str(address) for address in event.addresses],
+        "text": event.text,
+    }

@@ -1,0 +1,439 @@
+"""The diagnosis: nothing bad about healthy recordings, the planted fault in each other one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import cache
+
+import pytest
+
+from carpproto import NETBSD_1120, UCARP, Authenticator, Profile
+from carpproto.capture.diagnosis import Meant, Report, by_vhid, diagnose
+from carpproto.capture.finding import Fault, Finding, Severity
+from carpproto.capture.observation import Observer
+from carpproto.capture.reader import Record, open_capture
+from carpproto.core.advertisement import Advertisement, encode, pseudo_header
+from carpproto.core.announcement import gratuitous_arp
+from carpproto.core.frame import build, parse_address
+from tests.helpers import RECORDINGS, captures, description
+
+PLANTED = {
+    "freebsd/demotion-preempt1": {Fault.DEMOTION},
+    "freebsd/injected": {
+        Fault.FORGED,
+        Fault.REPLAY,
+        Fault.WRONG_CHECKSUM,
+        Fault.WRONG_TTL,
+        Fault.NOT_AN_ADVERTISEMENT,
+    },
+    "freebsd/injected-10-4": {
+        Fault.FORGED,
+        Fault.REPLAY,
+        Fault.WRONG_CHECKSUM,
+        Fault.WRONG_TTL,
+        Fault.NOT_AN_ADVERTISEMENT,
+    },
+    "freebsd/split-equal": {Fault.SPLIT_BRAIN},
+    "freebsd/split-equal-10-4": {Fault.SPLIT_BRAIN},
+    "freebsd/wrong-password": {Fault.TWO_MASTERS},
+    "netbsd/demotion-skew240": {Fault.DEMOTION},
+    "netbsd/split-brain-equal": {Fault.SPLIT_BRAIN},
+    "netbsd/vip-list-mismatch": {Fault.TWO_MASTERS},
+    "ucarp/carrier-loss-ignoreifstate": {Fault.SPLIT_BRAIN},
+    "ucarp/different-vhid": {Fault.VHID_CLASH},
+    # Five kills within a minute, the killed one started again each time.
+    "ucarp/failover-times": {Fault.FLAPPING},
+    "ucarp/fork-v6": {Fault.WRONG_CHECKSUM, Fault.FLAPPING},
+    "ucarp/inject-backup-nopreempt": {Fault.FORGED},
+    "ucarp/inject-burst": {Fault.FORGED},
+    # One frame alone: nothing tells that it is forged, but its advbase is what did it.
+    "ucarp/inject-going-to-time-out": {Fault.INTERVALS},
+    "ucarp/inject-latency": {Fault.FORGED},
+    "ucarp/inject-malformed": {
+        Fault.FORGED,
+        Fault.REPLAY,
+        Fault.WRONG_CHECKSUM,
+        Fault.WRONG_TTL,
+        Fault.NOT_AN_ADVERTISEMENT,
+        Fault.GROUP,
+    },
+    "ucarp/inject-master-worse-equal": {Fault.FORGED},
+    "ucarp/inject-replay": {Fault.FORGED, Fault.REPLAY},
+    "ucarp/passfile": {Fault.TWO_MASTERS},
+    # Four hosts with four vhids share one address there.
+    "ucarp/script-failures": {Fault.VHID_CLASH},
+    "ucarp/send-errors-tc": {Fault.DEMOTION, Fault.SPLIT_BRAIN},
+    "ucarp/splitbrain-equal-trunk": {Fault.SPLIT_BRAIN},
+    "ucarp/tiebreak-octets": {Fault.SPLIT_BRAIN},
+    "ucarp/wrong-password": {Fault.TWO_MASTERS},
+}
+
+NAMES = [
+    f"{path.parent.name}/{path.stem}" for path in captures() if not path.name.endswith(".far.pcap")
+]
+HEALTHY = [name for name in NAMES if name not in PLANTED]
+
+
+def meant(name: str, *, node: str | None = None, profile: Profile | None = None) -> Meant:
+    """What a node of a recording, the first one as a rule, has configured in the end."""
+    found = description(RECORDINGS / f"{name}.pcap")
+    [first, *_] = [e for e in found["events"] if e["event"] == "virtual_host"]
+    node = node or first["node"]
+    addresses: dict[str, None] = {}
+    for event in found["events"]:
+        if event["node"] == node and event.get("vhid") == first["vhid"]:
+            if event["event"] == "address_added":
+                addresses[event["address"]] = None
+            elif event["event"] == "address_removed":
+                addresses.pop(event["address"], None)
+    return Meant(first["vhid"], tuple(addresses), key=bytes.fromhex(first["key"]))
+
+
+@cache
+def diagnosed(name: str, known: Meant | None = None) -> Report:
+    with open_capture(RECORDINGS / f"{name}.pcap") as opened:
+        return diagnose(Observer(opened, by_vhid(known)), known)
+
+
+def bad(report: Report) -> list[Finding]:
+    return [found for found in report.findings if found.severity is Severity.BAD]
+
+
+def texts(report: Report, fault: Fault) -> list[str]:
+    return [found.text for found in report.findings if found.fault is fault]
+
+
+# -- the recordings ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", HEALTHY)
+def test_nothing_bad_about_a_healthy_recording(name: str) -> None:
+    report = diagnosed(name)
+    assert [found.text for found in bad(report)] == []
+    assert report.healthy
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_the_planted_fault_is_named(name: str) -> None:
+    report = diagnosed(name)
+    assert {found.fault for found in bad(report)} >= PLANTED[name]
+    assert not report.healthy
+    for found in bad(report):
+        assert found.frames, found.text
+
+
+def test_the_worst_comes_first() -> None:
+    severities = [found.severity for found in diagnosed("freebsd/injected").findings]
+    assert severities == sorted(severities, reverse=True)
+
+
+def test_nothing_bad_with_the_key_of_a_healthy_recording() -> None:
+    for name in ("freebsd/failover-preempt1", "freebsd/dual", "netbsd/multi-vip-unsorted"):
+        assert bad(diagnosed(name, meant(name))) == []
+
+
+def test_another_passphrase() -> None:
+    report = diagnosed("freebsd/wrong-password", meant("freebsd/wrong-password"))
+    [two] = texts(report, Fault.TWO_MASTERS)
+    assert "The HMAC of 192.168.1.158 is not that" in two
+    [hmac] = texts(report, Fault.WRONG_HMAC)
+    assert hmac.startswith("4 of 5 advertisements of 192.168.1.158 in vhid 1 do not fit")
+
+
+def test_near_misses_of_a_passphrase() -> None:
+    known = Meant(1, ("10.66.0.100",), passphrase="filesecret", profile=UCARP)
+    found = {
+        str(finding.sources[0]): finding.text
+        for finding in diagnosed("ucarp/passfile", known).findings
+        if finding.fault is Fault.WRONG_HMAC
+    }
+    assert found.keys() == {"10.66.0.4", "10.66.0.5"}
+    assert "carriage return" in found["10.66.0.4"]
+    assert "space" in found["10.66.0.5"]
+
+
+def test_other_addresses_with_the_key_and_without() -> None:
+    report = diagnosed("netbsd/vip-list-mismatch", meant("netbsd/vip-list-mismatch"))
+    [text] = texts(report, Fault.WRONG_HMAC)
+    assert text.endswith("the other host includes 192.0.2.5 besides")
+    [two] = texts(diagnosed("netbsd/vip-list-mismatch"), Fault.TWO_MASTERS)
+    assert "192.0.2.11 announces 192.0.2.100; 192.0.2.12 announces 192.0.2.5, 192.0.2.100" in two
+
+
+@pytest.mark.parametrize("name", ["netbsd/stale-hmac-79929", "netbsd/stale-hmac-79934"])
+def test_a_stale_hmac_is_that_of_other_addresses(name: str) -> None:
+    report = diagnosed(name, meant(name))
+    [text] = texts(report, Fault.WRONG_HMAC)
+    assert "the other host" in text
+
+
+def test_netbsds_pseudo_header_alone_is_a_note() -> None:
+    [found] = [
+        found
+        for found in diagnosed("netbsd/dual-stack-bp1120").findings
+        if found.fault is Fault.WRONG_CHECKSUM
+    ]
+    assert found.severity is Severity.NOTE
+    assert "NetBSD since ip_carp.c 1.120" in found.text
+
+
+def test_demotion_that_stays() -> None:
+    recovered, stuck = texts(diagnosed("freebsd/demotion-preempt1"), Fault.DEMOTION)
+    assert "192.168.1.157" in recovered
+    assert recovered.endswith("and recovered.")
+    assert "192.168.1.158" in stuck
+    assert stuck.endswith("stuck.")
+
+
+def test_every_sender_is_told() -> None:
+    report = diagnosed("netbsd/failover-preempt1")
+    told = texts(report, Fault.SENDER)
+    assert len(told) == len(report.guesses) == 2
+    assert all("is probably NetBSD before ip_carp.c 1.120" in text for text in told)
+
+
+# -- faults that no recording has --------------------------------------------------------------
+
+KEY = Authenticator(vhid=1, passphrase="secret", addresses=["192.0.2.1"])
+FIRST, SECOND = "192.0.2.9", "192.0.2.10"
+
+
+def sent(
+    t: float,
+    source: str,
+    counter: int,
+    *,
+    advskew: int = 0,
+    advbase: int = 1,
+    hop_limit: int = 255,
+    destination: str | None = None,
+    covered: bool = False,
+    traffic_class: int = 0xE0,
+) -> tuple[float, bytes]:
+    """A frame as FreeBSD 12 sends it."""
+    six = ":" in source
+    to = destination or ("ff02::12" if six else "224.0.0.18")
+    advertisement = KEY.sign(Advertisement(1, advbase, advskew, counter=counter))
+    header = pseudo_header(parse_address(source), parse_address(to)) if covered else b""
+    return t, build(
+        encode(advertisement, pseudo_header=header),
+        source=source,
+        destination=to,
+        source_mac="00:00:5e:00:01:01",
+        destination_mac=None if to.startswith(("224.", "ff02", "239.")) else "52:54:00:00:00:0a",
+        traffic_class=traffic_class,
+        hop_limit=hop_limit,
+    )
+
+
+def report_of(frames: Iterable[tuple[float, bytes]], known: Meant | None = None) -> Report:
+    records = [
+        Record(number, round(t * 1e9), 1, data, len(data))
+        for number, (t, data) in enumerate(sorted(frames), start=1)
+    ]
+    return diagnose(Observer(records, by_vhid(known)), known)
+
+
+def alone(
+    source: str, times: int, counter: int = 1000, **more: int
+) -> Iterator[tuple[float, bytes]]:
+    for number in range(times):
+        yield sent(5 + number * 1.05, source, counter + number, **more)
+
+
+def test_deaf_in_one_direction() -> None:
+    # The faster one takes up the slower one's counters, so it hears it; the slower one ...
+    frames = []
+    for number in range(8):
+        frames.append(sent(number * 1.5, SECOND, 70_000 + number, advskew=128))
+        frames.append(sent(number * 1.5 + 0.5, FIRST, 70_000 + number + 1))
+    [text] = texts(report_of(frames), Fault.TWO_MASTERS)
+    assert f"{FIRST} accepts what {SECOND} sends" in text
+    assert "deaf in this direction" in text
+
+
+def test_two_that_accept_nothing_of_each_other() -> None:
+    frames = []
+    for number in range(8):
+        frames.append(sent(number * 1.05, FIRST, (number * 0x9E3779B97F4A7C15) % (1 << 64)))
+        frames.append(
+            sent(number * 1.05 + 0.5, SECOND, (number * 0xC2B2AE3D27D4EB4F + 5) % (1 << 64))
+        )
+    [text] = texts(report_of(frames), Fault.TWO_MASTERS)
+    assert "no counter follows the other's" in text
+    known = Meant(1, ("192.0.2.1",), passphrase="secret")
+    [text] = texts(report_of(frames, known), Fault.TWO_MASTERS)
+    assert "neither hears the other" in text
+
+
+def test_two_that_hear_each_other_and_do_not_yield() -> None:
+    frames = []
+    for number in range(8):
+        frames.append(sent(number * 1.05, FIRST, 500 + 2 * number))
+        frames.append(sent(number * 1.05 + 0.5, SECOND, 501 + 2 * number))
+    [text] = texts(report_of(frames), Fault.TWO_MASTERS)
+    assert "Each accepts what the other sends" in text
+    assert "their intervals are equal" in text
+
+
+def test_two_whose_advertisements_are_refused() -> None:
+    frames = []
+    for number in range(8):
+        for source, at in (("fe80::9", 0.0), ("fe80::a", 0.5)):
+            t, data = sent(number * 1.05 + at, source, number * 999_983, traffic_class=0)
+            frames.append((t, data[:60] + b"\0\0" + data[62:]))
+    [text] = texts(report_of(frames), Fault.TWO_MASTERS)
+    assert "What fe80::9 sends is refused: its checksum is 0" in text
+
+
+def test_ucarp_beside_a_kernel() -> None:
+    with open_capture(RECORDINGS / "ucarp/single-master.pcap") as opened:
+        ucarp = tuple(opened)
+    with open_capture(RECORDINGS / "freebsd/single-v4.pcap") as opened:
+        kernel = tuple(opened)
+    later = ucarp[-1].nanoseconds + 60 * 10**9 - kernel[0].nanoseconds
+    kernel = tuple(seen._replace(nanoseconds=seen.nanoseconds + later) for seen in kernel)
+    report = diagnose(Observer((*ucarp, *kernel)))
+    assert any("mixes UCarp with a kernel's CARP" in text for text in texts(report, Fault.SENDER))
+
+
+def test_a_ttl_that_is_not_255() -> None:
+    report = report_of(alone(FIRST, 4, hop_limit=64))
+    [text] = texts(report, Fault.WRONG_TTL)
+    assert text.startswith("4 advertisements of 192.0.2.9")
+    assert "TTL 64" in text
+
+
+def test_a_frame_that_a_switch_sends_back() -> None:
+    frames = []
+    for t, data in alone(FIRST, 6):
+        frames += [(t, data), (t + 0.002, data)]
+    [text] = texts(report_of(frames), Fault.REPLAY)
+    assert "advertisements of 192.0.2.9 in vhid 1 repeated: a counter came again" in text
+    assert "twice within 0.002 s" in text
+    assert "a reflecting switch" in text
+
+
+def test_a_replay_with_another_advskew() -> None:
+    frames = [*alone(FIRST, 6, advskew=100), sent(10.3, FIRST, 1005, advskew=0)]
+    [text] = texts(report_of(frames), Fault.REPLAY)
+    assert "altered and sent again" in text
+
+
+def test_loss() -> None:
+    frames = [
+        frame for number, frame in enumerate(alone(FIRST, 30)) if number not in (5, 11, 12, 20)
+    ]
+    report = report_of(frames)
+    [found] = [found for found in report.findings if found.fault is Fault.LOSS]
+    assert found.severity is Severity.BAD
+    assert found.text == (
+        "3 gaps in the advertisements of 192.0.2.9; by their counters 4 were sent and did not "
+        "arrive here"
+    )
+
+
+def test_jitter() -> None:
+    frames = [
+        (t + (0.4 if number % 2 else 0.0), data)
+        for number, (t, data) in enumerate(alone(FIRST, 20))
+    ]
+    assert texts(report_of(frames), Fault.JITTER)
+
+
+def test_unequal_advbases() -> None:
+    frames = [*alone(FIRST, 2), sent(20, SECOND, 5, advbase=2)]
+    [found] = [found for found in report_of(frames).findings if found.fault is Fault.INTERVALS]
+    assert found.severity is Severity.WARNING
+    frames = [*alone(FIRST, 2), sent(20, SECOND, 5, advbase=4)]
+    [found] = [found for found in report_of(frames).findings if found.fault is Fault.INTERVALS]
+    assert found.severity is Severity.BAD
+    assert "takes so slow a master for one that will time out" in found.text
+
+
+def test_two_multicast_groups() -> None:
+    frames = [*alone(FIRST, 4), sent(12, SECOND, 5, destination="239.1.2.3")]
+    [text] = texts(report_of(frames), Fault.GROUP)
+    assert "192.0.2.9 to 224.0.0.18, 192.0.2.10 to 239.1.2.3" in text
+
+
+def test_two_groups_with_one_vhid() -> None:
+    mac = "00:00:5e:00:01:01"
+    frames = []
+    for number in range(8):
+        for source, address, at in ((FIRST, "192.0.2.1", 0.0), (SECOND, "198.51.100.1", 0.5)):
+            t = 5 + number * 1.05 + at
+            frames.append(sent(t, source, number * 1_000_003 + round(at * 77)))
+            if number == 0:
+                arp = gratuitous_arp(address, mac=mac, source_mac="52:54:00:00:00:0a")
+                frames.append((t + 0.001, arp))
+    [text] = texts(report_of(frames), Fault.TWO_MASTERS)
+    assert "these are two groups with the same vhid" in text
+
+
+def vrrp(t: float, router: int, version: int = 2) -> tuple[float, bytes]:
+    """VRRP with one address (RFC 3768, RFC 9568 with the pseudo-header left out)."""
+    body = bytes((version << 4 | 1, router, 100, 1, 0, 1)) + b"\0\0" + bytes((192, 0, 2, 7))
+    body += bytes(8) if version == 2 else b""
+    checksum = -int.from_bytes(body, "big") % 0xFFFF
+    body = body[:6] + checksum.to_bytes(2, "big") + body[8:]
+    return t, build(
+        body, source="192.0.2.20", destination="224.0.0.18", source_mac="00:00:5e:00:01:01"
+    )
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_vrrp_with_the_same_number(version: int) -> None:
+    frames = [*alone(FIRST, 4), vrrp(6.2, 1, version), vrrp(7.2, 1, version)]
+    [found] = [found for found in report_of(frames).findings if found.fault is Fault.VRRP]
+    assert found.severity is Severity.BAD
+    assert found.times == 2
+    assert f"VRRP version {version} from 192.0.2.20" in found.text
+    assert "00:00:5e:00:01:01" in found.text
+
+
+def test_vrrp_with_another_number_is_a_note() -> None:
+    report = report_of([*alone(FIRST, 4), vrrp(6.2, 9)])
+    assert report.healthy
+    assert texts(report, Fault.VRRP)
+
+
+def test_pseudo_header_beside_a_plain_checksum() -> None:
+    frames = [
+        *(sent(5 + n * 1.05, "fe80::9", 10 + n) for n in range(4)),
+        *(sent(25 + n * 1.05, "fe80::a", 20 + n, covered=True) for n in range(4)),
+    ]
+    [found] = [f for f in report_of(frames).findings if f.fault is Fault.WRONG_CHECKSUM]
+    assert found.severity is Severity.BAD
+    assert NETBSD_1120.pseudo_header
+    assert "each drops what the other sends over IPv6" in found.text
+
+
+def test_a_demoted_host_from_beginning_to_end() -> None:
+    report = report_of(alone(FIRST, 4, advskew=240))
+    [text] = texts(report, Fault.DEMOTION)
+    assert "all the time" in text
+    assert report.healthy
+
+
+def test_frames_that_are_stamped_backwards() -> None:
+    first, second, *_ = alone(FIRST, 3)
+    records = [
+        Record(1, round(second[0] * 1e9), 1, second[1], 70),
+        Record(2, round(first[0] * 1e9), 1, first[1], 70),
+    ]
+    [text] = texts(diagnose(Observer(records)), Fault.LIMITS)
+    assert text.startswith("1 frames are stamped earlier")
+
+
+def test_a_flood_of_sources_ends_clearly() -> None:
+    _, frame = sent(0, FIRST, 1)
+
+    def flood() -> Iterator[Record]:
+        for number in range(20_000):
+            data = bytearray(frame)
+            data[26:30] = (0x0A000000 + number).to_bytes(4, "big")
+            yield Record(number + 1, number * 1000, 1, bytes(data), 70)
+
+    [text] = texts(diagnose(Observer(flood())), Fault.LIMITS)
+    assert "more groups or sources than can be followed" in text

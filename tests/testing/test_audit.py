@@ -1,0 +1,188 @@
+"""Guessing passphrases: what is found, on any executor, and that no secret is shown unasked."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from carpproto import FREEBSD, NETBSD, UCARP, Advertisement, Authenticator, ConfigError
+from carpproto.cli import main
+from carpproto.cli.audit import duration, strength
+from carpproto.testing.audit import LONGEST, Guessed, audit, target
+from tests.helpers import RECORDINGS
+
+ADDRESSES = ["192.0.2.50", "2001:db8::50"]
+CAPTURE = str(RECORDINGS / "freebsd" / "single-v4.pcap")
+
+
+def sent(passphrase: str, vhid: int = 1, profile=FREEBSD) -> Advertisement:
+    authenticator = Authenticator(
+        vhid=vhid, passphrase=passphrase, addresses=ADDRESSES, profile=profile
+    )
+    return authenticator.sign(Advertisement(vhid=vhid, counter=99))
+
+
+def wordlist(tmp_path: Path, *words: str | bytes) -> Path:
+    path = tmp_path / "words"
+    path.write_bytes(b"".join(w.encode() + b"\n" if isinstance(w, str) else w for w in words))
+    return path
+
+
+def guessed(path: Path, *passphrases: str, **how) -> Guessed:
+    profile = how.get("profile", FREEBSD)
+    targets = [
+        target(sent(passphrase, vhid, profile), ADDRESSES)
+        for vhid, passphrase in enumerate(passphrases, 1)
+    ]
+    with ThreadPoolExecutor(2) as executor:
+        return audit(targets, path, executor=executor, **how)
+
+
+def test_each_group_is_found_by_its_line(tmp_path: Path) -> None:
+    path = wordlist(tmp_path, *(f"word{n}" for n in range(60_000)), "swordfish", "xyzzy")
+    found = guessed(path, "xyzzy", "swordfish", "word7", "not there")
+    assert [(one.vhid, one.line) for one in found.found] == [(1, 60_002), (2, 60_001), (3, 8)]
+    assert found.rate > 10_000
+    assert "xyzzy" not in repr(found)
+
+
+def test_no_passphrase_at_all_is_line_0(tmp_path: Path) -> None:
+    [found] = guessed(wordlist(tmp_path), "").found
+    assert (found.line, found.passphrase) == (0, b"")
+
+
+@pytest.mark.parametrize(
+    ("word", "passphrase", "profile"),
+    [
+        ("a passphrase of more than 19 bytes", "a passphrase of more than 19 bytes", FREEBSD),
+        ("a passphrase of more", "a passphrase of mor", FREEBSD),
+        ("secret", "secret", NETBSD),
+        ("0x73656372657400", "0x73656372657400", NETBSD),
+        ("Zürich", "Zürich", UCARP),
+        ("dos\r", "dos", FREEBSD),
+    ],
+)
+def test_words_become_keys_as_each_system_makes_them(
+    tmp_path: Path, word: str, passphrase: str, profile
+) -> None:
+    path = wordlist(tmp_path, "0xno", "nul\0", word, "x" * 40)
+    [found] = guessed(path, passphrase, profile=profile).found
+    assert found.line == 3
+
+
+def test_variations_of_words(tmp_path: Path) -> None:
+    path = wordlist(tmp_path, "summer", "winter")
+    assert guessed(path, "Summer2024", "WINTER!").found == ()
+    found = guessed(path, "Summer2024", "WINTER!", vary=True).found
+    assert [one.passphrase for one in found] == [b"Summer2024", b"WINTER!"]
+
+
+def test_lines_of_any_length_and_no_last_newline(tmp_path: Path) -> None:
+    long = b"x" * (LONGEST + 1) + b"\n"
+    endless = b"y" * 600_000 + b"\n"
+    path = wordlist(tmp_path, long, endless, "one", endless, b"last")
+    found = guessed(path, "one", "last").found
+    assert [(one.vhid, one.line) for one in found] == [(1, 3), (2, 5)]
+
+
+def test_it_runs_in_processes_of_its_own(tmp_path: Path) -> None:
+    targets = [target(sent("b"), ADDRESSES)]
+    seen: list[int] = []
+    path = wordlist(tmp_path, "a", "b")
+    done = audit(targets, path, processes=1, progress=seen.append)
+    assert done.found[0].line == 2
+    assert sum(seen) == done.size == 4
+    with pytest.raises(ConfigError):
+        audit(targets, path, processes=0)
+
+
+# -- the command ---------------------------------------------------------------------------------
+
+
+def run(tmp_path: Path, *more: str, words: tuple[str, ...] = ("a", "randompass")) -> int:
+    path = wordlist(tmp_path, *words)
+    arguments = ["audit", CAPTURE, "--wordlist", str(path), "--processes", "1"]
+    return main([*arguments, "--address", "192.168.1.50", *more])
+
+
+def test_the_passphrase_is_printed_only_when_told(tmp_path: Path, capsys) -> None:
+    assert run(tmp_path) == 1
+    printed = capsys.readouterr()
+    assert "vhid 1: FOUND by line 2 of the list: 10 bytes, small letters" in printed.out
+    assert "randompass" not in printed.out + printed.err
+    assert run(tmp_path, "--show") == 1
+    assert "; it is randompass\n" in capsys.readouterr().out
+
+
+def test_as_json(tmp_path: Path, capsys) -> None:
+    assert run(tmp_path, "--json") == 1
+    rate, group, estimates = map(json.loads, capsys.readouterr().out.splitlines())
+    assert rate["part"] == "rate"
+    assert rate["guesses"] == 3
+    assert (group["vhid"], group["line"], group["bytes"]) == (1, 2, 10)
+    assert "passphrase" not in group
+    assert estimates["seconds"]["8 random small letters"]["card"] == pytest.approx(10.4, abs=0.1)
+    assert run(tmp_path, "--json", "--show") == 1
+    assert '"passphrase": "randompass"' in capsys.readouterr().out
+
+
+def test_what_is_not_found_and_addresses_of_a_vhid(tmp_path: Path, capsys) -> None:
+    assert run(tmp_path, words=("b",)) == 0
+    assert "vhid 1: not found with this list" in capsys.readouterr().out
+    path = wordlist(tmp_path, "randompass")
+    arguments = ["audit", CAPTURE, "--wordlist", str(path), "--processes", "1", "--address"]
+    assert main([*arguments, "1=192.168.1.50", "2=192.0.2.9"]) == 1
+    assert main([*arguments, "2=192.168.1.50"]) == 2
+    printed = capsys.readouterr().err.splitlines()
+    assert printed[0] == "carpproto: warning: vhid 1 is left out: no --address is given for it"
+    assert printed[1] == "carpproto: there is no group to guess at in this capture"
+    assert main([*arguments, "999=192.0.2.1"]) == 2
+    assert main([*arguments, "192.168.1.50", "--vhid", "9"]) == 2
+
+
+def test_a_found_passphrase_cannot_move_the_cursor(tmp_path: Path, capsys) -> None:
+    from carpproto.capture.writer import write_pcap
+    from carpproto.core.advertisement import encode
+    from carpproto.core.frame import build
+
+    evil = "\x1b[2J\x1b[1;1Hroot"
+    frame = build(
+        encode(sent(evil)),
+        source="192.0.2.1",
+        destination="224.0.0.18",
+        source_mac="00:00:5e:00:01:01",
+    )
+    capture = tmp_path / "evil.pcap"
+    write_pcap(capture, [(0, frame)])
+    path = wordlist(tmp_path, evil)
+    arguments = ["audit", str(capture), "--wordlist", str(path), "--processes", "1", "--show"]
+    assert main([*arguments, "--address", *ADDRESSES]) == 1
+    printed = capsys.readouterr().out
+    assert "\x1b" not in printed
+    assert "\\x1b[2J" in printed
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.1, "less than a second"),
+        (70, "70 seconds"),
+        (121, "2 minutes"),
+        (8000, "2 hours"),
+        (200_000, "2 days"),
+        (1e8, "3 years"),
+        (1e14, "3 million years"),
+        (1e20, "3e+12 years"),
+    ],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_strength() -> None:
+    assert strength(b"abc") == (3, "small letters", 26**3)
+    assert strength(b"Ab1 ") == (4, "small letters and capitals and digits and signs", 95**4)
+    assert strength("é".encode())[1] == "bytes beyond ASCII"
