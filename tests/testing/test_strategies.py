@@ -161,7 +161,9 @@ def test_mutated_frames_say_what_was_changed(mutation: Mutation) -> None:
 def test_mutated_frames_are_of_the_frames_given() -> None:
     frames = strategies.frames(config_of(FREEBSD))
     authenticator = config_of(FREEBSD).authenticator(FREEBSD)
-    found = seen(strategies.mutated_frames(frames, authenticator), lambda mutation: mutation.what)
+    found = seen(
+        strategies.mutated_frames(frames, authenticator), lambda mutation: mutation.what, 400
+    )
     assert any("signed again" in what for what in found)
 
 
