@@ -83,9 +83,9 @@ class Tally:
     __slots__ = ("count", "frames", "text")
 
     def __init__(self) -> None:
-        self.count = 0
+        self.count: int = 0
         self.frames: list[int] = []
-        self.text = ""
+        self.text: str = ""
 
     def take(self, frame: int, text: str = "") -> None:
         """It was seen in this frame; the first text stays."""

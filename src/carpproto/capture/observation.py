@@ -156,8 +156,8 @@ class Observer:
         self._authenticators = dict(authenticators or {})
         self.first: int | None = None
         self.last: int | None = None
-        self.records = 0
-        self.backwards = 0
+        self.records: int = 0
+        self.backwards: int = 0
 
     def __iter__(self) -> Iterator[Observation]:
         """The observations. Raises `DecodeError` (``unknown format``) for a link type unknown."""

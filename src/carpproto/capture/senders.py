@@ -128,7 +128,7 @@ class Senders:
         self._traits: dict[tuple[Group, Address], _Traits] = {}
         self._group_counter: dict[Group, int] = {}
         self._last_v4: dict[Group, tuple[int, Address]] = {}
-        self.left_out = 0
+        self.left_out: int = 0
 
     def take(self, heard: Heard) -> bool:
         """Take the next advertisement. One with a wrong checksum or TTL counts, too.

@@ -117,7 +117,9 @@ class TimelineBuilder:
         self._latest: Announced | None = None
         self._macs: dict[str, tuple[Group, Address]] = {}  # UCarp hosts' own
         self._announced: list[tuple[int, int, Group, Address | None, list[Address], str]] = []
-        self.vrrp = self.unfollowed = self.left_out = 0
+        self.vrrp: int = 0
+        self.unfollowed: int = 0
+        self.left_out: int = 0
 
     def take(self, observation: Observation) -> None:
         """Take the next observation."""
