@@ -434,8 +434,15 @@ def examples(net: Net) -> None:
     assert "BACKUP to MASTER" in leaving.stdout.readline()
     assert leaving.wait(timeout=10) == 0
     assert "BACKUP to MASTER" in staying.stdout.readline()
-    staying.send_signal(signal.SIGINT)
+
+    def has_it() -> bool:
+        return " 192.0.2.50/32 " in second.ip("-o", "address", "show", "dev", INTERFACE)
+
+    eventually(has_it, 3, "the address")
+    staying.send_signal(signal.SIGTERM)
     assert staying.wait(timeout=10) == 0
+    assert not has_it()
+    assert "MASTER to INIT" in staying.stdout.read()
     net.stop_capture()
     goodbyes = [seen.source for seen in on_the_wire(shown) if seen.advbase == 255]
     assert goodbyes == ["192.0.2.1", "192.0.2.2"]

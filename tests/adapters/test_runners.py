@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -197,3 +200,14 @@ def test_cancelling_ends_the_asyncio_one_and_leaves_nothing_behind() -> None:
     asyncio.run(main())
     world.runner.stop()
     world.transport.finish()
+
+
+@pytest.mark.parametrize("name", ["blocking.py INTERFACE", "in_asyncio.py INTERFACE SECONDS"])
+def test_an_example_without_arguments_says_its_usage(name: str) -> None:
+    example = (
+        Path(__file__).parents[2] / "docs" / "examples" / "adapters" / name.split(maxsplit=1)[0]
+    )
+    done = subprocess.run(
+        [sys.executable, str(example)], capture_output=True, text=True, check=False, timeout=20
+    )
+    assert (done.returncode, done.stderr) == (1, f"usage: {name}\n")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from carpproto.adapters.scripts import DROPPED, TIMEOUT, Result, Scripts
+from carpproto.adapters.scripts import DROPPED, SUPERSEDED, TIMEOUT, Result, Scripts
 
 Make = Callable[..., Scripts]
 
@@ -112,6 +112,46 @@ def test_a_queue_that_is_full_loses_its_oldest(make: Make, results: list[Result]
         scripts.start(1, ["sh", "-c", f"exit {status}"])
     wait(scripts, results, 5)
     assert [r.status for r in results] == [DROPPED, DROPPED, 0, 2, 3]
+
+
+def test_what_is_superseded_does_not_run(make: Make, results: list[Result]) -> None:
+    scripts = make()
+    scripts.start(1, ["sleep", "0.3"])
+    time.sleep(0.1)
+    scripts.start(1, ["true", "old"], env={"STATE": "MASTER"})
+    scripts.start(1, ["true", "hook"])
+    scripts.drop(1, lambda env: env is not None)
+    scripts.drop(2, lambda env: True)
+    scripts.start(1, ["true", "new"], env={"STATE": "BACKUP"})
+    wait(scripts, results, 4)
+    assert [(r.argv[1], r.status) for r in results] == [
+        ("old", SUPERSEDED),
+        ("0.3", 0),
+        ("hook", 0),
+        ("new", 0),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "#!/no/such/sh -e\n",
+            "the interpreter in its first line, '/no/such/sh -e', is not there",
+        ),
+        ("echo up\n", "it is no program; the first line of a script names its interpreter"),
+    ],
+)
+def test_why_a_script_cannot_be_started(
+    make: Make, results: list[Result], tmp_path: Path, text: str, said: str
+) -> None:
+    script = tmp_path / "up"
+    script.write_text(text)
+    script.chmod(0o755)
+    scripts = make()
+    scripts.start(1, [str(script)])
+    wait(scripts, results, 1)
+    assert str(results[0].status).startswith(said)
 
 
 def test_the_environment_is_what_is_given(make: Make, results: list[Result]) -> None:

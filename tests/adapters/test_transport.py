@@ -175,6 +175,17 @@ def test_what_cannot_be_opened_is_named(monkeypatch: pytest.MonkeyPatch) -> None
         open_transport("em9", kind="packet")
 
 
+def test_groups_are_text_or_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[dict[str, object]] = []
+    monkeypatch.setattr(raw, "RawTransport", lambda _name, **given: opened.append(given))
+    open_transport("em0", kind="raw", groups=["224.0.0.99", IPv6Address("ff02::12")])
+    assert opened == [{"groups": (IPv4Address("224.0.0.99"), IPv6Address("ff02::12"))}]
+    for wrong in (["192.0.2.1"], ["em0"], [7], "224.0.0.18", None):
+        with pytest.raises(ConfigError):
+            open_transport("em0", kind="raw", groups=wrong)  # type: ignore[arg-type]
+    assert len(opened) == 1
+
+
 @pytest.mark.live
 def test_a_process_without_the_capability_gets_that_line() -> None:
     from tests.live.net import skip_unless_live

@@ -133,12 +133,26 @@ class Member:
 class Ours(Member):
     """``carpproto run``."""
 
+    nohup = False
+    interface = INTERFACE
+
     def argv(self) -> list[str]:
         options = [*self.options]
         if "--config" not in options:
-            options += ["-i", INTERFACE, "-o", str(self.group.passfile), "-f", "none"]
+            options += ["-i", self.interface, "-o", str(self.group.passfile), "-f", "none"]
             options += ["--control", str(self.control)]
-        return [sys.executable, "-W", "error", "-m", "carpproto", "run", "--json", *options]
+        wrapper = ["nohup"] if self.nohup else []
+        return [
+            *wrapper,
+            sys.executable,
+            "-W",
+            "error",
+            "-m",
+            "carpproto",
+            "run",
+            "--json",
+            *options,
+        ]
 
     @property
     def control(self) -> Path:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 
+from carpproto.cli import main
 from carpproto.cli.run_config import load, parse
 from carpproto.cli.run_setup import Setup, VirtualAddress
 from carpproto.core.config import VirtualHostConfig
@@ -123,6 +125,7 @@ xparam = "y"
         bow_out=False,
         facility="none",
         control="/run/carpproto/control",
+        control_place=f"{file}:14: ",
     )
 
 
@@ -132,6 +135,63 @@ def test_the_default_profile() -> None:
     assert parse(ONE + 'peer = "192.0.2.12"\n').profile is FREEBSD_14
     two = ONE + ONE.replace("vhid = 1", "vhid = 2").replace("2.1", "2.2")
     assert parse(two).profile.name == "UCarp"
+
+
+def test_relative_names_are_beside_the_file(tmp_path: Path, monkeypatch) -> None:
+    """Also where it is named without a folder; no program is looked for in the PATH."""
+    for name in ("up", "true"):
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o700)
+    text = ONE + 'upscript = "up"\ndownscript = "./up"\nhook = "true"\n'
+    (tmp_path / "r.toml").write_text('control = "control"\n' + text)
+    monkeypatch.chdir(tmp_path)
+    setup = load("r.toml")
+    here = [str(tmp_path / name) for name in ("up", "up", "true")]
+    assert list(setup.members[0].scripts[:3]) == here
+    assert setup.control == str(tmp_path / "control")
+    (tmp_path / "true").unlink()
+    with pytest.raises(ConfigError, match=r"hook: hook .* is no file: there is no .*/true"):
+        load("r.toml")
+
+
+def test_an_empty_passphrase_is_warned_of() -> None:
+    [warning] = parse(ONE.replace("a secret", "")).warnings
+    assert "the passphrase is empty" in warning
+
+
+def test_what_is_accepted_alike() -> None:
+    for text in ("preempt = true\n", "preempt = 1\n", "[settings]\npreempt = true\n"):
+        assert parse(text + ONE).settings == (("preempt", 1),)
+    assert parse("script_form = 1.6\n" + ONE).script_form == "1.6"
+    assert parse("[settings]\nlog = 2\n" + ONE).settings == (("log", 2),)
+
+
+def test_the_places_for_what_only_the_start_finds() -> None:
+    [member] = parse(ONE).members
+    assert member.place("interface") == "run.toml:3: "
+    assert member.place("addresses") == "run.toml:5: "
+    shared = '[common]\ninterface = "eth0"\n'
+    [member] = parse(shared + ONE.replace('interface = "eth0"\n', "")).members
+    assert member.place("interface") == "run.toml:2: "
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the interface lo")
+@pytest.mark.parametrize(
+    ("interface", "said"),
+    [
+        ("no0", "there is no interface 'no0'; there are: "),
+        ("lo", "lo is no Ethernet interface; for such the transport is to be raw"),
+    ],
+)
+def test_what_only_the_start_finds_has_its_line_too(
+    tmp_path: Path, capsys, interface: str, said: str
+) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text(ONE.replace("eth0", interface))
+    assert main(["run", "--config", str(file)]) == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith(f"carpproto: {file}:3: {said}")
+    assert printed.count("\n") == 1, "no warning of who can read the file before it"
 
 
 def refused(text: str, tmp_path: Path) -> str:
@@ -181,6 +241,13 @@ def refused(text: str, tmp_path: Path) -> str:
         ('script_form = "2"\n' + ONE, ":1: script_form: there is no form '2'; there are 1.5, 1."),
         ('facility = "x"\n' + ONE, ":1: facility: there is no facility 'x'; there are none, au"),
         (f'control = "/{"x" * 120}"\n' + ONE, ":1: control: the path of a control socket has 1"),
+        ("preempt = 1\n[settings]\npreempt = 0\n" + ONE, ":3: preempt is given at the top, too"),
+        ("dead_ratio = 3\n[settings]\ndead_ratio = 3\n" + ONE, ":3: dead_ratio is given at"),
+        ("script_form = 1.7\n" + ONE, ":1: script_form: there is no form '1.7'"),
+        ("script_form = 2\n" + ONE, ":1: script_form: there is no form 2"),
+        (ONE + 'srcip = "fe80::1"\n', ":7: srcip: fe80::1 is IPv6, and there is no such addr"),
+        (ONE + 'peer = "127.0.0.1"\n', ":7: peer: 127.0.0.1 is no other host"),
+        (ONE.replace("2.1", "2.0/24"), ":5: addresses: 192.0.2.0 is the network 192.0.2.0/24"),
         ("preempt = 2\n" + ONE, ":1: preempt 2 is out of range; it is 0 to 1"),
         ("shutdown = 1\n" + ONE, ":1: shutdown: true or false is expected, not a whole number"),
     ],
@@ -196,12 +263,12 @@ def test_a_file_that_is_no_text(tmp_path: Path) -> None:
         load(str(file))
 
 
-def test_a_file_for_everybody_to_read_is_warned_of(tmp_path: Path, capsys) -> None:
+def test_a_file_for_everybody_to_read_is_warned_of(tmp_path: Path) -> None:
     file = tmp_path / "run.toml"
     file.write_text(ONE)
     file.chmod(0o644)
-    load(str(file))
-    assert f"can read the passphrases in {file}: chmod o-r" in capsys.readouterr().err
+    [warning] = load(str(file)).warnings
+    assert f"can read the passphrases in {file}: chmod o-r" in warning
 
 
 def test_every_vhid_of_an_interface_is_read_in_a_moment() -> None:

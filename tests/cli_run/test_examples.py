@@ -17,7 +17,7 @@ import pytest
 import carpproto.cli.run_service
 from carpproto.cli import main, run
 from carpproto.cli.run_config import load
-from carpproto.cli.run_setup import Setup
+from carpproto.cli.run_setup import TIMEOUT, Setup
 from carpproto.simulation.scenario_file import load_scenario, parse_scenario
 from tests.live.net import Net, skip_unless_live
 
@@ -81,7 +81,8 @@ def test_the_unit_stays_in_the_foreground(etc: Path, monkeypatch) -> None:
     assert "CAP_NET_RAW" in service["AmbientCapabilities"].split()
     assert "AF_PACKET" in service["RestrictAddressFamilies"].split()
     # The down scripts have the time that they may take.
-    assert int(service["TimeoutStopSec"]) > 30
+    # ... and the process has some for what it has left to say.
+    assert int(service["TimeoutStopSec"]) >= TIMEOUT + 5
     assert service["KillMode"] == "mixed"
 
 
@@ -162,6 +163,10 @@ def test_up_and_down_configure_an_address(address: str, shown: str) -> None:
         run_script("down.sh")
         assert f" {address}/" not in addresses()
         assert " 10.0.0.1/24 " in addresses()
+        # An interface that is gone has no address; what ip(8) cannot do is a failure.
+        host.run(str(EXAMPLES / "down.sh"), "gone0", address)
+        with pytest.raises(RuntimeError):
+            host.run(str(EXAMPLES / "down.sh"), "carp0", "no-address")
 
 
 def test_the_hook_runs_what_is_there_for_a_state(tmp_path: Path) -> None:
@@ -187,6 +192,12 @@ def test_the_hook_runs_what_is_there_for_a_state(tmp_path: Path) -> None:
     assert (done.returncode, "10-first failed for vhid 7" in done.stderr) == (1, True)
     assert hook("7@eth0", "BACKUP").returncode == 0
     assert hook("eth0", "BACKUP").returncode == 2
+    assert "'1x@eth0' is not vhid@interface" in hook("1x@eth0", "MASTER").stderr
+    assert hook("@eth0", "MASTER").returncode == 2
+    for arguments in ((), ("7@eth0",)):
+        done = hook(*arguments)
+        assert done.returncode == 2
+        assert done.stderr == "usage: carpcontrol.sh VHID@INTERFACE MASTER|BACKUP|INIT\n"
     assert hook("7@eth0", "../etc").returncode == 2
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -30,7 +32,7 @@ from tests.cli_run.live import (
     eventually_slowly,
     neighbor_has,
 )
-from tests.live.net import INTERFACE, Net, skip_unless_live
+from tests.live.net import INTERFACE, Net, command, skip_unless_live
 
 pytestmark = pytest.mark.live
 
@@ -180,6 +182,28 @@ def wrong_passphrase(net: Net) -> Group:
     return group
 
 
+def wrong_vhid(net: Net) -> Group:
+    """A slip: each hears another group only, and ours says so, once; own addresses go, too."""
+    group = Group(net)
+    ours = group.ours(group.host(1))
+    ucarp = group.ucarp(group.host(2), vhid=7)
+    ucarp.start()
+    ours.start()
+    both_are_masters(ours, ucarp)
+    time.sleep(2.0)
+    [hint] = [line for line in ours.log().splitlines() if "vhid 7" in line]
+    assert hint == (
+        f"carpproto: [INFO] 10.0.0.2 on {INTERFACE} advertises vhid 7; nobody has been heard "
+        "yet with 1, which is ours"
+    )
+    ours.host.ip("address", "delete", "10.0.0.1/24", "dev", INTERFACE)
+    said = f"{INTERFACE} has no IPv4 address of its own: advertises from {VIP}, which equal"
+    eventually_slowly(lambda: said in ours.log(), 3.0, "the warning")
+    time.sleep(1.5)
+    assert ours.log().count(said) == 1
+    return group
+
+
 def two_vhids(net: Net) -> Group:
     """One process of ours against two of ucarp's, each the better in one group."""
     group = Group(net)
@@ -281,6 +305,44 @@ def dual_stack(net: Net) -> Group:
     ):
         assert said in b.log()
     return group
+
+
+def split(net: Net) -> Group:
+    """Both MASTER, and the client at the one that yields: it is told of the other at once."""
+    group = Group(net, f"{VIP}/24", f"[{VIP6}]/64")
+    a = group.ours(group.host(1), "--profile", "freebsd")
+    b = group.ours(group.host(2), "--profile", "freebsd", "-k", "100")
+    a.start()
+    group.expect(a)
+    pings = [Pings(group, address, 0.02) for address in (VIP, VIP6)]
+    for number in range(3):
+        isolate(net, "on", a, b)
+        if not number:
+            b.start()
+        both_are_masters(a, b)
+        for address in (VIP, VIP6):
+            neighbor_has(group, address, b.host)  # it announced last
+        for one in pings:
+            one.answered(time.time())
+        isolate(net, "off", a, b)
+        healed = time.time()
+        group.expect(a, 3.0)
+        for address in (VIP, VIP6):
+            neighbor_has(group, address, a.host, 1.0)
+        for one in pings:
+            one.answered(time.time())
+            assert one.last_gap(healed) < 1.0, "from the down script to the announcement"
+        assert "superseded" not in a.log() + b.log()
+    return group
+
+
+def isolate(net: Net, how: str, *members: Member) -> None:
+    """Let no frame pass between these; all others hear them."""
+    for member in members:
+        command(
+            *("bridge", "-n", net.bridge, "link", "set", "dev", member.host.port),
+            *("isolated", how),
+        )
 
 
 def only_ipv6(net: Net) -> Group:
@@ -423,6 +485,7 @@ def interface_that_goes(net: Net) -> Group:
     group.expect(member)
     host.ip("link", "delete", INTERFACE)
     eventually_slowly(lambda: member.states() == once * 2, 3.0, "INIT")
+    eventually_slowly(lambda: f"{INTERFACE} is gone: it is waited for" in member.log(), 2, "that")
     host.plug("52:54:00:00:00:aa", ["10.0.0.1/24"])
     group.expect(member)
     assert member.states() == [*once, *once, "BACKUP", "MASTER"]
@@ -440,6 +503,80 @@ def interface_that_goes(net: Net) -> Group:
     assert "[WARNING] Demotion rose by 240 to 240: send error" in member.log()
     member.end()
     assert not member.has_it()
+    return group
+
+
+def up_script_that_is_late(net: Net) -> Group:
+    """What still waits when the host is BACKUP again is not run; nohup, and a tunnel."""
+    group = Group(net, VIP, "10.0.0.101")
+    noted = net.folder / "noted"
+    script = net.folder / "script"
+    script.write_text(
+        f'#!/bin/sh\necho "$2 $CARPPROTO_STATE" >> {noted}\n'
+        '[ "$CARPPROTO_STATE" = MASTER ] && sleep 2\nexit 0\n'
+    )
+    script.chmod(0o755)
+    member = group.ours(group.host(1), "-n", scripts=("-u", str(script), "-d", str(script)))
+    member.options = ["--profile", "freebsd", *member.options]
+    member.nohup = True
+    member.start()
+    eventually_slowly(noted.exists, 8, "the first up script")
+    member.process.send_signal(signal.SIGHUP)
+    member.process.send_signal(signal.SIGUSR2)
+    eventually_slowly(lambda: len(noted.read_text().splitlines()) == 3, 5, "the down scripts")
+    assert noted.read_text().splitlines() == [
+        f"{VIP} MASTER",
+        f"{VIP} BACKUP",
+        "10.0.0.101 BACKUP",
+    ]
+    assert [one["status"] for one in member.events("script")[:2]] == ["superseded", 0]
+    assert "not run, superseded" in member.log()
+    member.end()
+    return group
+
+
+TUNNEL = """
+import fcntl, struct
+with open("/dev/net/tun", "r+b", buffering=0) as tunnel:
+    fcntl.ioctl(tunnel, 0x400454CA, struct.pack("16sH22x", b"tun0", 1))  # TUNSETIFF, IFF_TUN
+    while tunnel.read(2048):
+        pass
+"""
+
+
+def tunnel(net: Net) -> Group:
+    """An interface without a MAC: by raw sockets, and otherwise refused in a line."""
+    group = Group(net)
+    host = group.host(1)
+    host.popen(sys.executable, "-c", TUNNEL)
+    eventually_slowly(lambda: "tun0" in host.ip("link"), 5.0, "the tunnel")
+    host.ip("link", "set", "tun0", "up")
+    host.ip("address", "add", "192.0.2.11/24", "dev", "tun0")
+    member = group.ours(host, "--transport", "raw", scripts=())
+    member.virtual = ["192.0.2.1"]
+    member.options = ["-a", "192.0.2.1", *member.options[2:]]
+    member.interface = "tun0"
+    member.start()
+    eventually_slowly(
+        lambda: member.out.exists() and member.states() == ["BACKUP", "MASTER"], 8, "MASTER"
+    )
+    time.sleep(1.5)
+    assert member.status()["counters"]["opackets"] >= 2
+    assert "cannot" not in member.log()
+    member.end()
+    member.options += ["--transport", "auto"]
+    done = subprocess.run(
+        ["ip", "netns", "exec", host.namespace, *member.argv()],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=20,
+    )
+    assert done.returncode == 2
+    assert done.stderr == (
+        "carpproto: --interface: tun0 is no Ethernet interface; "
+        "for such the transport is to be raw\n"
+    )
     return group
 
 
@@ -483,8 +620,15 @@ def in_the_background(net: Net) -> Group:
     try:
         assert member.status()["pid"] == number
         group.expect(member)
-        again = member.host.run(*argv, "-B", check=False)
-        assert again == "", "the control socket is taken"
+        again = subprocess.run(
+            ["ip", "netns", "exec", member.host.namespace, *argv, "-B"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=20,
+        )
+        assert (again.returncode, again.stdout) == (2, ""), "the control socket is taken"
+        assert again.stderr.startswith("carpproto: --control: another process answers at ")
     finally:
         os.kill(number, signal.SIGTERM)
     eventually_slowly(lambda: not Path(f"/proc/{number}").exists(), 5.0, "its end")
@@ -511,11 +655,15 @@ SCENARIOS: dict[str, Callable[[Net], Group]] = {
     "dual stack": dual_stack,
     "signals and scripts": signals_and_scripts,
     "two vhids": two_vhids,
+    "split": split,
+    "up script that is late": up_script_that_is_late,
+    "tunnel": tunnel,
     "only IPv6": only_ipv6,
     "equal, ours lower": lambda net: equal(net, ours_is_lower=True),
     "equal, ucarp lower": lambda net: equal(net, ours_is_lower=False),
     "unicast": unicast,
     "wrong passphrase": wrong_passphrase,
+    "wrong vhid": wrong_vhid,
 }
 
 NOTES: list[str] = []

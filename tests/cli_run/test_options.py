@@ -169,6 +169,7 @@ def test_the_host_answers_with_its_own_mac(served, capsys, passfile) -> None:
     setup = understood(served, capsys, *MINIMAL, "-a", "192.0.2.2", "-o", passfile)
     node = make_node(setup, {"eth0": ("02:00:00:00:00:01", ())})
     assert node.profile.real_mac_answers
+    assert node.profile.announces_to_slower, "whoever prevails after a split announces again"
     assert not FREEBSD.real_mac_answers
 
 
@@ -193,25 +194,45 @@ def test_the_host_answers_with_its_own_mac(served, capsys, passfile) -> None:
         (["-a", "[192.0.2.2]"], "'[192.0.2.2]' is not an address"),
         (["-a", "2001:db8::1]"], "'2001:db8::1]' is not an address"),
         (["-a", "192.0.2.1/24"], "192.0.2.1 is given twice"),
+        (["-a", ""], "--addr: '' is not an address"),
+        (["-a", "127.0.0.9"], "--addr: 127.0.0.9 is a loopback address"),
+        (["-a", "0.0.0.0"], "--addr: 0.0.0.0 is not a host's address"),
+        (["-a", "192.0.2.0/24"], "--addr: 192.0.2.0 is the network 192.0.2.0/24 itself"),
+        (["-a", "192.0.2.255/24"], "192.0.2.255 is the broadcast address of 192.0.2.0/24"),
+        (["-a", "2001:db8::/64"], "2001:db8:: is the network 2001:db8::/64 itself"),
         (["-a", "224.0.0.18"], "224.0.0.18 is not a host's address"),
         (["-s", "192.0.2.300"], "'192.0.2.300' is not an address"),
-        (["-s", "192.0.2.2", "-s", "192.0.2.3"], "--srcip is given twice for IPv4"),
-        (["-m", "192.0.2.2"], "192.0.2.2 is no multicast group; for a unicast peer there is"),
-        (["-m", "ff02::99"], "ff02::99 is IPv6, but there is no IPv6 address in -a"),
+        (["-s", "192.0.2.2", "-s", "192.0.2.3"], "--srcip: the own address is given twice for"),
+        (["-s", ""], "--srcip: '' is not an address"),
+        (["-s", "fe80::1"], "--srcip: fe80::1 is IPv6, but there is no IPv6 address in -a"),
+        (
+            ["-m", "192.0.2.2"],
+            "--mcastip: 192.0.2.2 is no multicast group; for a unicast peer there is",
+        ),
+        (["-m", "x"], "--mcastip: 'x' is not an address"),
+        (
+            ["-m", "ff02::99"],
+            "--mcastip or --peer: ff02::99 is IPv6, but there is no IPv6 address in -a",
+        ),
         (["-m", "239.0.0.1", "--peer", "192.0.2.2"], "both --mcastip and --peer are given"),
         (["--peer", "239.0.0.1"], "239.0.0.1 is a multicast group; for those there is --mcastip"),
+        (["--peer", "127.0.0.1"], "--peer: 127.0.0.1 is no other host; give the peer's address"),
+        (["--peer", "::"], "--peer: :: is no other host"),
         (["--peer", "192.0.2.2", "-M"], "it does not go with --peer"),
         (["--peer", "192.0.2.2", "--profile", "ucarp"], "UCarp takes multicast only"),
         (["--profile", "linux"], "there is no profile 'linux'; there are freebsd, netbsd"),
         (["--transport", "tcp"], "there is no transport 'tcp'; there are auto, packet, raw"),
         (["--script-form", "1.7"], "there is no form of script arguments '1.7'"),
-        (["--script-timeout", "0"], "0.0 s is out of range"),
+        (["--script-timeout", "0"], "--script-timeout: 0.0 s is out of range"),
         (["--script-timeout", "inf"], "inf s is out of range"),
-        (["--script-timeout", "soon"], "script-timeout 'soon' is no number of seconds"),
+        (["--script-timeout", "soon"], "--script-timeout: 'soon' is no number of seconds"),
         (["-f", "local8"], "there is no syslog facility 'local8'"),
         (["-u", "/nowhere/up.sh"], "up script '/nowhere/up.sh' is no file"),
         (["-d", "/etc/passwd"], "down script '/etc/passwd' is not executable: chmod +x"),
-        (["--hook", "no-such-program"], "hook 'no-such-program' is not in the PATH"),
+        (["--hook", "true"], "hook 'true' is no file: there is no /"),
+        (["-u", ""], "up script: no file is named"),
+        (["--control", ""], "--control: no path is named"),
+        (["--status", "x"], "--interface does not go with --status, which only asks"),
         (["--control", "/tmp/" + "x" * 200], "the path of a control socket has 100 bytes at"),
         (["--json", "-B"], "--json prints to standard output, which -B leaves"),
         (["--frobnicate"], "no such option: --frobnicate"),
@@ -250,7 +271,7 @@ def test_a_passphrase_on_the_command_line_works_with_a_warning(served, capsys) -
     assert setup.members[0].config == VirtualHostConfig(
         vhid=1, addresses=["192.0.2.1"], passphrase="a secret"
     )
-    warning = capsys.readouterr().err
+    [warning] = setup.warnings
     assert "every user of this machine can see a passphrase on the command line" in warning
     assert "a secret" not in warning
     assert "a secret" not in repr(setup)
@@ -292,10 +313,40 @@ def test_a_passfile_for_everybody_to_read_and_an_empty_one_are_warned_of(
     file = tmp_path / "file"
     file.write_bytes(b"\n")
     file.chmod(0o644)
-    understood(served, capsys, *MINIMAL, "-o", str(file))
-    warnings = capsys.readouterr().err
-    assert f"can read the passphrase in {file}: chmod o-r" in warnings
-    assert f"the passphrase in {file} is empty" in warnings
+    setup = understood(served, capsys, *MINIMAL, "-o", str(file))
+    assert setup.warnings == (
+        f"every user of this machine can read the passphrase in {file}: chmod o-r",
+        "the passphrase is empty: whoever can send here can become MASTER",
+    )
+    # A mistake is all that is said of a command line with one.
+    assert main([*MINIMAL, "-o", str(file), "-f", "x"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_an_empty_passphrase_is_warned_of_wherever_it_is_from(served, capsys, monkeypatch) -> None:
+    assert "is empty" in understood(served, capsys, *MINIMAL, "-p", "").warnings[-1]
+    monkeypatch.setenv("CARPPROTO_PASSPHRASE", "")
+    assert "is empty" in understood(served, capsys, *MINIMAL).warnings[-1]
+
+
+def test_a_script_is_named_from_where_one_is(
+    served, capsys, passfile, script, monkeypatch
+) -> None:
+    """README's ``-u up.sh``; the PATH has nothing to do with it."""
+    monkeypatch.chdir(Path(script).parent)
+    setup = understood(served, capsys, *MINIMAL, "-o", passfile, "-u", "script", "-d", "./script")
+    assert setup.members[0].scripts[:2] == (script, script)
+
+
+def test_what_has_no_name(capsys) -> None:
+    assert "--passfile: no file is named" in refused(capsys, *MINIMAL, "-o", "")
+    assert "--config: no file is named" in refused(capsys, "run", "--config", "")
+    assert "--status: no path is named" in refused(capsys, "run", "--status", "")
+
+
+def test_the_usage_line_is_that_of_the_command(capsys) -> None:
+    assert main(["run", "--frobnicate"]) == 2
+    assert capsys.readouterr().err.startswith("usage: carpproto run -i IF -v VHID")
 
 
 def test_twenty_characters_are_refused_as_ucarp_does_and_do_not_show(capsys) -> None:

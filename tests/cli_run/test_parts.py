@@ -116,7 +116,58 @@ log.close()
         _, errors = process.communicate("go on\n", timeout=20)
     assert (event["event"], event["to"]) == ("state", "MASTER")
     assert process.returncode == 0
-    assert errors == "from a script\ncarpproto: [INFO] still here\n"
+    assert errors.splitlines() == [
+        "from a script",
+        "carpproto: [INFO] still here",
+        "carpproto: [WARNING] standard output cannot be written, so no more is: Broken pipe",
+        "carpproto: [WARNING] 1 lines of the log were lost: standard output did not take them",
+    ]
+
+
+STALLED = """
+import sys, threading
+from carpproto.cli.run_log import Log
+log = Log(stderr=True, facility="none", events=True)
+log.start()
+for number in range(5000):
+    log.event("state", to="x" * 100)
+log.info("still here")
+log.close(0.5)
+"""
+
+
+def test_a_reader_of_events_that_stands_still_silences_nobody_else() -> None:
+    """What was lost is counted, and said at the end, too."""
+    with subprocess.Popen(
+        [sys.executable, "-c", STALLED], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        errors = process.stderr.read()
+        assert process.wait(timeout=20) == 0
+        written = process.stdout.read().count("\n")
+    first, *middle, last = errors.splitlines()
+    assert "standard output takes nothing more: lines are lost until it does" in first
+    assert middle == ["carpproto: [INFO] still here"]
+    lost = int(last.split()[2])
+    assert "lines of the log were lost: standard output did not take them" in last
+    assert 5000 - written - 1 <= lost <= 5000 - written, "one may be on its way"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_a_device_that_is_full_is_one_warning() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", STALLED.replace("5000", "50")],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=True,
+            timeout=20,
+        )
+    assert done.stderr.count("cannot be written, so no more is: No space left on device") == 1
+    assert "[INFO] still here" in done.stderr
+    assert done.stderr.endswith(
+        "[WARNING] 50 lines of the log were lost: standard output did not take them\n"
+    )
 
 
 def test_many_complaints_that_are_alike_are_one_a_minute() -> None:
@@ -278,6 +329,7 @@ def test_what_goes_wrong_before_that_is_told_to_who_started_it() -> None:
 def test_without_the_capability_one_line_says_how_to_grant_it(tmp_path, background) -> None:
     root = os.geteuid() == 0
     command = [sys.executable, "-m", "carpproto", "run", "-i", "lo", "-v", "1", "-f", "none"]
+    command += ["--transport", "raw"]
     command += ["-a", "192.0.2.1", *background]
     if root:
         # What is lost for good before the program begins, whoever it runs as.
@@ -289,7 +341,8 @@ def test_without_the_capability_one_line_says_how_to_grant_it(tmp_path, backgrou
     assert done.returncode == 1, done.stderr
     assert done.stderr.count("\n") == 1
     assert done.stderr.startswith("carpproto: CAP_NET_RAW is missing")
-    assert "setcap cap_net_raw+ep" in done.stderr
+    assert f"setcap cap_net_raw+ep {os.path.realpath(sys.executable)}, which" in done.stderr
+    assert "every user of that Python" in done.stderr
     assert "AmbientCapabilities=CAP_NET_RAW" in done.stderr
     assert done.stdout == ""
 

@@ -16,7 +16,7 @@ from carpproto.core.actions import Action, StateChanged
 
 
 def tell(action: Action, now: float) -> None:
-    """Say what happens; your program would configure the address here, or drop it."""
+    """Say what happens; blocking.py shows how to configure the address here, or drop it."""
     if isinstance(action, StateChanged):
         print(explain(action), flush=True)
 
@@ -43,4 +43,6 @@ async def main(interface: str, seconds: float) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        raise SystemExit("usage: in_asyncio.py INTERFACE SECONDS")
     asyncio.run(main(sys.argv[1], float(sys.argv[2])))

@@ -5,19 +5,23 @@
 # vhid and the interface as arguments. One that fails does not keep the others from running.
 set -eu
 
+if [ "$#" -lt 2 ]; then
+    echo "usage: carpcontrol.sh VHID@INTERFACE MASTER|BACKUP|INIT" >&2
+    exit 2
+fi
 group=$1
 state=$2
 vhid=${group%%@*}
 interface=${group#*@}
 directory=${CARPCONTROL_DIRECTORY:-/etc/carpproto}
 
-case $group in
-[0-9]*@?*) ;;
-*)
+case $vhid in
+*[!0-9]*) vhid= ;;
+esac
+if [ -z "$vhid" ] || [ -z "$interface" ] || [ "$group" != "$vhid@$interface" ]; then
     echo "carpcontrol.sh: '$group' is not vhid@interface" >&2
     exit 2
-    ;;
-esac
+fi
 case $state in
 MASTER | BACKUP | INIT) ;;
 *)

@@ -7,6 +7,7 @@ nothing else.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import socket
@@ -23,13 +24,15 @@ dropped: the last one says what is so now."""
 
 TIMEOUT = "timed out"
 DROPPED = "dropped"
+SUPERSEDED = "superseded"
 
 
 class Result(NamedTuple):
     """How a command ended.
 
     ``status`` is its exit status, minus the signal's number where one ended it; TIMEOUT where
-    it was killed after ``seconds``; DROPPED where it never ran; or why it could not be started.
+    it was killed after ``seconds``; DROPPED where it never ran, SUPERSEDED where `Scripts.drop`
+    saw to that; or why it could not be started.
     """
 
     key: Hashable
@@ -46,9 +49,10 @@ class _Command(NamedTuple):
 class Scripts:
     """Runs commands, each key's one after the other, those of different keys side by side.
 
-    ``timeout`` is in seconds, for each command; when it is over, the command's whole process
-    group is killed. Results come to ``on_result`` from `poll`, in the thread that calls it: have
-    it called when `fileno` is readable. Standard input is empty; the outputs are this process's.
+    ``timeout`` is in seconds, for each command; when it is over, the command's process group is
+    killed, but not what has left that group, as setsid(1) does. Results come to ``on_result`` from
+    `poll`, in the thread that calls it: have it called when `fileno` is readable. Standard input
+    is empty; the outputs are this process's.
     """
 
     def __init__(
@@ -92,6 +96,17 @@ class Scripts:
             if len(waiting) >= self._limit:
                 self._report(Result(key, waiting.popleft().argv, DROPPED, 0.0))
             waiting.append(command)
+
+    def drop(self, key: Hashable, superseded: Callable[[Mapping[str, str] | None], bool]) -> None:
+        """Give up commands of a key that still wait; ``superseded`` is asked with their ``env``.
+
+        What runs already runs on.
+        """
+        with self._lock:
+            waiting = self._waiting.get(key, deque[_Command]())
+            for command in [one for one in waiting if superseded(one.env)]:
+                waiting.remove(command)
+                self._report(Result(key, command.argv, SUPERSEDED, 0.0))
 
     @property
     def busy(self) -> bool:
@@ -163,7 +178,7 @@ class Scripts:
                 start_new_session=True,
             )
         except (OSError, ValueError) as error:
-            return str(error)
+            return _why_not(command.argv[0], error)
         with self._lock:
             self._running[key] = process
         try:
@@ -183,8 +198,21 @@ class Scripts:
             self._waker.send(b"\0")
 
 
+def _why_not(program: str, error: OSError | ValueError) -> str:
+    """Why a program could not be started, as who wrote it would say."""
+    number = error.errno if isinstance(error, OSError) else None
+    if number == errno.ENOEXEC:
+        return "it is no program; the first line of a script names its interpreter: #!/bin/sh"
+    if number == errno.ENOENT and os.path.isfile(program):  # noqa: PTH113 - as it was given
+        with contextlib.suppress(OSError), open(program, "rb") as file:  # noqa: PTH123
+            if (line := file.readline(256)).startswith(b"#!"):
+                named = line[2:].decode(errors="backslashreplace").rstrip("\n").strip(" \t")
+                return f"the interpreter in its first line, {named!r}, is not there"
+    return str(error)
+
+
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """The command and whatever it started; its session is its own."""
+    """The command and what it started in its process group; its session is its own."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)

@@ -6,6 +6,7 @@ them there; which socket it uses for that is its own matter.
 
 from __future__ import annotations
 
+import os
 import struct
 import sys
 import time
@@ -13,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Literal, NamedTuple, Protocol
 
 from carpproto.core.actions import AnnounceAddresses, SendAdvertisement
-from carpproto.core.addresses import GROUPS, Address
+from carpproto.core.addresses import GROUPS, Address, AddressLike, parse_address
 from carpproto.core.errors import ConfigError, shown
 from carpproto.core.events import DatagramReceived
 from carpproto.core.node import Node
@@ -160,24 +161,25 @@ def groups_of(node: Node, interface: str) -> tuple[Address, ...]:
 def open_transport(
     interface: str,
     *,
-    groups: Iterable[Address] = tuple(GROUPS.values()),
+    groups: Iterable[AddressLike] = tuple(GROUPS.values()),
     kind: Kind = "auto",
     broadcast: bool = False,
     promiscuous: bool = False,
 ) -> Transport:
     """Open a transport on an interface.
 
-    ``groups`` are the multicast groups to join. ``kind`` "packet" is Linux's packet socket,
-    which alone can send from the virtual MAC; "raw" is a raw IP socket; "auto" takes the first
-    that this system has. ``broadcast`` sends to the Ethernet broadcast address, as ucarp's
-    ``--nomcast``; ``promiscuous`` takes every frame from the interface, for a network card that
-    has no room for another multicast address. Both need a packet socket.
+    ``groups`` are the multicast groups to join, as text or addresses. ``kind`` "packet" is Linux's
+    packet socket, which alone can send from the virtual MAC; "raw" is a raw IP socket; "auto"
+    takes the first that this system has. ``broadcast`` sends to the Ethernet broadcast address, as
+    ucarp's ``--nomcast``; ``promiscuous`` takes every frame from the interface, for a network card
+    that has no room for another multicast address. Both need a packet socket.
 
-    Raises `ConfigError` for an unknown interface, for what the system cannot do, and, in one
-    line that says how to grant it, for a missing privilege.
+    Raises `ConfigError` for an unknown interface, for a group that is none, for what the system
+    cannot do, and, as `PrivilegeError` in one line that says how to grant it, without privilege.
     """
     if kind not in ("auto", "raw", "packet"):
         raise ConfigError(f"transport {shown(kind)} is none; it is auto, raw or packet")
+    joined = _as_groups(groups)
     packet = kind == "packet" or (kind == "auto" and sys.platform == "linux")
     if packet and sys.platform != "linux":
         raise ConfigError("a packet socket is Linux's; here use the raw transport")
@@ -188,23 +190,39 @@ def open_transport(
             from carpproto.adapters.packet import PacketTransport
 
             return PacketTransport(
-                interface, groups=groups, broadcast=broadcast, promiscuous=promiscuous
+                interface, groups=joined, broadcast=broadcast, promiscuous=promiscuous
             )
         from carpproto.adapters.raw import RawTransport
 
-        return RawTransport(interface, groups=groups)
+        return RawTransport(interface, groups=joined)
     except PermissionError:
-        raise ConfigError(missing_privilege()) from None
+        raise PrivilegeError(missing_privilege()) from None
     except OSError as error:
         raise ConfigError(f"cannot listen on {shown(interface)}: {error}") from error
+
+
+def _as_groups(groups: Iterable[AddressLike]) -> tuple[Address, ...]:
+    given: object = groups
+    if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
+        raise ConfigError(f"groups is {shown(given)}; give a list of multicast addresses")
+    found = tuple(parse_address(group) for group in groups)
+    for group in found:
+        if not group.is_multicast:
+            raise ConfigError(f"{group} is no multicast group; give those to join")
+    return found
+
+
+class PrivilegeError(ConfigError):
+    """This process may not open a raw or a packet socket."""
 
 
 def missing_privilege() -> str:
     """The line for who may not open a raw or a packet socket."""
     if sys.platform != "linux":
         return "only root may open a raw socket here; run it as root"
+    program = os.path.realpath(sys.executable)  # setcap(8) takes no symbolic link
     return (
-        "CAP_NET_RAW is missing, so no raw or packet socket can be opened: run it as root, or "
-        f"setcap cap_net_raw+ep {sys.executable}, or put AmbientCapabilities=CAP_NET_RAW into "
-        "the systemd unit"
+        "CAP_NET_RAW is missing, so no raw or packet socket can be opened: run it as root, or put "
+        "AmbientCapabilities=CAP_NET_RAW into the systemd unit, or setcap cap_net_raw+ep "
+        f"{program}, which gives raw sockets to every user of that Python"
     )

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import argparse
 import os
+from functools import partial
+from typing import Any
 
 from carpproto.cli.run_setup import (
+    EMPTY,
     FACILITIES,
     SCRIPT_FORMS,
     TIMEOUT,
@@ -17,17 +20,18 @@ from carpproto.cli.run_setup import (
     Member,
     Scripts,
     Setup,
+    at,
     choice,
     control_path,
     default_profile,
     named_profile,
     one_for_each_family,
+    parse_destination,
     parse_virtual_addresses,
     program,
     read_passphrase,
     seconds,
 )
-from carpproto.cli.text import warn
 from carpproto.cli.verify import ENVIRONMENT
 from carpproto.core.addresses import Address
 from carpproto.core.config import VirtualHostConfig
@@ -38,10 +42,11 @@ from carpproto.core.virtual_host import check_setting
 HELP = "take part in CARP on real interfaces, with ucarp's options"
 DESCRIPTION = (
     "Takes part in CARP on Linux: one virtual host by ucarp's options, or several by --config "
-    "FILE.toml. Configures no address by itself, that is for the scripts. USR1 logs the state, "
-    "USR2 makes a MASTER step down for 3 s, TERM, INT, QUIT and HUP end it with a good-bye, upon "
-    "which a BACKUP takes over at once. Needs CAP_NET_RAW. Exit status 0 if it was told to end, "
-    "1 if it could not go on, 2 for bad usage."
+    "FILE.toml. Configures no address by itself, that is for the scripts. USR1 logs the state; "
+    "USR2 makes a MASTER step down, keep out of it for 3 s, and then listen as at the start; "
+    "TERM, INT, QUIT and HUP end it with a good-bye, upon which a BACKUP takes over at once (HUP "
+    "not where it is ignored, as with nohup). Needs CAP_NET_RAW. Exit status 0 if it was told to "
+    "end, 1 if it could not go on, 2 for bad usage."
 )
 USAGE = (
     "carpproto run -i IF -v VHID -a ADDRESS [-a ...] -o FILE [ucarp's other options]"
@@ -55,6 +60,7 @@ _WITH_CONFIG = frozenset({"config", "debug", "daemonize", "json", "run"})
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.usage = USAGE
+    _refuse_the_unknown(parser)
     parser.allow_abbrev = True  # as getopt_long(3), and so ucarp, takes them
 
     host = parser.add_argument_group("the virtual host, as ucarp has it")
@@ -182,9 +188,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     more.add_argument("--transport", metavar="T", default="auto", help=", ".join(TRANSPORTS))
 
 
+def _refuse_the_unknown(parser: argparse.ArgumentParser) -> None:
+    """Have the command itself refuse what it does not know, with its own usage line."""
+    parse = parser.parse_known_args
+
+    def parse_all(args: Any = None, namespace: Any = None) -> tuple[argparse.Namespace, list[str]]:
+        found, unknown = parse(args, namespace)
+        if unknown:
+            parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found, unknown
+
+    vars(parser)["parse_known_args"] = parse_all
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; returns its exit status."""
     if arguments.status is not None:
+        other = _given(arguments, frozenset({"status", "json", "run"}))
+        if other is not None:
+            raise ConfigError(f"{other} does not go with --status, which only asks")
+        if not arguments.status:
+            raise ConfigError("--status: no path is named")
         from carpproto.cli.run_state import print_status
 
         return print_status(arguments.status)
@@ -209,19 +233,28 @@ def describe(arguments: argparse.Namespace) -> Setup:
 
 
 def _from_file(arguments: argparse.Namespace) -> Setup:
-    parser = argparse.ArgumentParser(add_help=False)
-    add_arguments(parser)
-    for name, value in vars(arguments).items():
-        if name not in _WITH_CONFIG and value != parser.get_default(name):
-            raise ConfigError(
-                f"{_OPTIONS.get(name, '--' + name)} does not go with --config: say it in the file"
-            )
+    other = _given(arguments, _WITH_CONFIG)
+    if other is not None:
+        raise ConfigError(f"{other} does not go with --config: say it in the file")
+    if not arguments.config:
+        raise ConfigError("--config: no file is named")
     from carpproto.cli.run_config import load
 
     return load(arguments.config)
 
 
+def _given(arguments: argparse.Namespace, allowed: frozenset[str]) -> str | None:
+    """An option that was given although it is not among those that may be."""
+    parser = argparse.ArgumentParser(add_help=False)
+    add_arguments(parser)
+    for name, value in vars(arguments).items():
+        if name not in allowed and value != parser.get_default(name):
+            return _OPTIONS.get(name, f"--{name}")
+    return None
+
+
 _OPTIONS = {
+    "mcast": "--mcastip",
     "passphrase": "--pass",
     "script_form": "--script-form",
     "script_timeout": "--script-timeout",
@@ -232,22 +265,33 @@ def _from_options(arguments: argparse.Namespace) -> Setup:
     for option, value in (("-v VHID", arguments.vhid), ("-a ADDRESS", arguments.addr)):
         if value is None:
             raise ConfigError(f"{option} is missing; see carpproto run --help")
-    addresses = parse_virtual_addresses(arguments.addr)
+    addresses = at("--addr: ", partial(parse_virtual_addresses, arguments.addr))
     destinations = _destinations(arguments)
+    sources = at(
+        "--srcip: ", partial(one_for_each_family, "the own address", arguments.srcip or ())
+    )
+    families = {shared.address.version for shared in addresses}
+    for option, given in (("--mcastip or --peer", destinations), ("--srcip", sources)):
+        for family, address in given.items():
+            if family not in families:
+                raise ConfigError(
+                    f"{option}: {address} is IPv{family}, "
+                    f"but there is no IPv{family} address in -a"
+                )
+    timeout = at("--script-timeout: ", partial(_seconds, arguments.script_timeout))
+    control = None
+    if arguments.control is not None:
+        control = at("--control: ", partial(control_path, arguments.control))
+    warnings: list[str] = []
     config = VirtualHostConfig(
         vhid=whole("vhid", arguments.vhid, "1 to 255"),
         addresses=[shared.address for shared in addresses],
-        passphrase=_passphrase(arguments),
+        passphrase=_passphrase(arguments, warnings),
         advbase=whole("advbase", arguments.advbase, "0 to 255"),
         advskew=whole("advskew", arguments.advskew, "0 to 255"),
         peer=destinations.get(4),
         peer6=destinations.get(6),
     )
-    for family in destinations:
-        if family not in config.families:
-            raise ConfigError(
-                f"{destinations[family]} is IPv{family}, but there is no IPv{family} address in -a"
-            )
     profile = default_profile([config])
     if arguments.profile is not None:
         profile = named_profile(arguments.profile)
@@ -261,56 +305,86 @@ def _from_options(arguments: argparse.Namespace) -> Setup:
         _program("hook", arguments.hook),
         arguments.xparam,
     )
-    sources = one_for_each_family("--srcip", arguments.srcip or ())
     interface = arguments.interface
     if interface is None:
         from carpproto.cli.run_service import first_usable_interface
 
         interface = first_usable_interface()
     setup = Setup(
-        (Member(interface, config, addresses, tuple(sources.values()), scripts),),
+        (Member(interface, config, addresses, tuple(sources.values()), scripts, _PLACES),),
         profile,
         tuple(settings),
         transport=choice("transport", arguments.transport, TRANSPORTS),
         broadcast=arguments.nomcast,
         ignore_link=arguments.ignoreifstate,
         script_form=choice("form of script arguments", arguments.script_form, SCRIPT_FORMS),
-        script_timeout=_seconds(arguments.script_timeout),
+        script_timeout=timeout,
         neutral=arguments.neutral,
         shutdown=arguments.shutdown,
         bow_out=not arguments.silent,
         facility=choice("syslog facility", arguments.facility, FACILITIES),
-        control=None if arguments.control is None else control_path(arguments.control),
+        control=control,
+        control_place="" if control is None else "--control: ",
+        warnings=tuple(warnings),
     )
     setup.check()
     return setup
 
 
+_PLACES = tuple(
+    (name, f"--{option}: ")
+    for name, option in (
+        ("interface", "interface"),
+        ("addresses", "addr"),
+        ("srcip", "srcip"),
+        ("peer", "peer"),
+        ("peer6", "peer"),
+    )
+)
+
+
 def _destinations(arguments: argparse.Namespace) -> dict[int, Address]:
     """Where advertisements go instead of to the usual groups, by family."""
-    groups = one_for_each_family("--mcastip", arguments.mcast or ())
-    peers = one_for_each_family("--peer", arguments.peer or ())
+    groups = at(
+        "--mcastip: ",
+        partial(one_for_each_family, "the group", arguments.mcast or (), parse_destination),
+    )
+    peers = at(
+        "--peer: ",
+        partial(one_for_each_family, "the peer", arguments.peer or (), parse_destination),
+    )
     for group in groups.values():
         if not group.is_multicast:
-            raise ConfigError(f"{group} is no multicast group; for a unicast peer there is --peer")
+            raise ConfigError(
+                f"--mcastip: {group} is no multicast group; for a unicast peer there is --peer"
+            )
         if group.version in peers:
             raise ConfigError(f"both --mcastip and --peer are given for IPv{group.version}")
     for peer in peers.values():
         if peer.is_multicast:
-            raise ConfigError(f"{peer} is a multicast group; for those there is --mcastip")
+            raise ConfigError(f"--peer: {peer} is a multicast group; for those there is --mcastip")
     if peers and arguments.nomcast:
         raise ConfigError("--nomcast broadcasts what is for all; it does not go with --peer")
     return {**groups, **peers}
 
 
-def _passphrase(arguments: argparse.Namespace) -> str:
+def _passphrase(arguments: argparse.Namespace, warnings: list[str]) -> str:
+    found = _given_passphrase(arguments, warnings)
+    if not found:
+        warnings.append(EMPTY)
+    return found
+
+
+def _given_passphrase(arguments: argparse.Namespace, warnings: list[str]) -> str:
     if arguments.passphrase is not None and arguments.passfile is not None:
         raise ConfigError("both --pass and --passfile are given; give one of them")
     if arguments.passphrase is not None:
-        warn("every user of this machine can see a passphrase on the command line; use --passfile")
+        warnings.append(
+            "every user of this machine can see a passphrase on the command line; use --passfile"
+        )
         return str(arguments.passphrase)
     if arguments.passfile is not None:
-        return read_passphrase(arguments.passfile)
+        return at("--passfile: ", partial(read_passphrase, arguments.passfile, warnings))
     if ENVIRONMENT in os.environ:
         return os.environ[ENVIRONMENT]
     raise ConfigError(
@@ -330,7 +404,7 @@ def _seconds(text: str) -> float:
     try:
         value = float(text)
     except ValueError:
-        raise ConfigError(f"script-timeout {shown(text)} is no number of seconds") from None
+        raise ConfigError(f"{shown(text)} is no number of seconds") from None
     return seconds(value)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from carpproto.cli.run_setup import (
+    EMPTY,
     FACILITIES,
     SCRIPT_FORMS,
     TIMEOUT,
@@ -23,18 +24,19 @@ from carpproto.cli.run_setup import (
     default_profile,
     named_profile,
     one_for_each_family,
+    parse_destination,
     parse_virtual_addresses,
     program,
     public,
     read_passphrase,
     seconds,
 )
-from carpproto.cli.text import warn
-from carpproto.core.addresses import Address, parse_address
+from carpproto.core.addresses import Address
 from carpproto.core.config import VirtualHostConfig
 from carpproto.core.errors import ConfigError
 from carpproto.core.profile import Profile
 from carpproto.core.virtual_host import SETTINGS
+from carpproto.simulation.toml_lines import Lines
 from carpproto.simulation.toml_reader import Reader, Table, parse_toml
 from carpproto.simulation.toml_values import (
     as_flag,
@@ -71,6 +73,11 @@ def parse(text: str, file: str = "run.toml") -> Setup:
 class _SetupReader(Reader):
     """Turns the tables of a file into a `Setup`."""
 
+    def __init__(self, file: str, lines: Lines) -> None:
+        super().__init__(file, lines)
+        self.base = Path(file).absolute().parent
+        self.warnings: list[str] = []
+
     def setup(self, top: Table) -> Setup:
         """The whole file."""
         shared = self.common(self.table(top, "common"))
@@ -80,7 +87,10 @@ class _SetupReader(Reader):
         ]
         if not tables:
             self.refuse((), "there is no virtual host: [[vhids]]")
-        members = tuple(self.member(table, shared) for table in tables)
+        members = tuple(
+            self.member(table, shared, Table(top.values.get("common", {}), ("common",)))
+            for table in tables
+        )
         profile = self.take(top, "profile", _as_profile, None)
         setup = Setup(
             members,
@@ -89,13 +99,14 @@ class _SetupReader(Reader):
             transport=self.take(top, "transport", one_of("transport", TRANSPORTS), "auto"),
             broadcast=self.take(top, "nomcast", as_flag, False),
             ignore_link=self.take(top, "ignoreifstate", as_flag, False),
-            script_form=self.take(top, "script_form", one_of("form", SCRIPT_FORMS), "1.5"),
+            script_form=self.take(top, "script_form", _as_form, "1.5"),
             script_timeout=self.take(top, "script_timeout", _as_seconds, TIMEOUT),
             neutral=self.take(top, "neutral", as_flag, False),
             shutdown=self.take(top, "shutdown", as_flag, False),
             bow_out=not self.take(top, "silent", as_flag, False),
             facility=self.take(top, "facility", one_of("facility", FACILITIES), "daemon"),
-            control=self.take(top, "control", _as_control, None),
+            control=self.take(top, "control", self.as_control, None),
+            control_place=self.place(top, "control") if "control" in top else "",
         )
         self.end(top)
         for table, member in zip(tables, members, strict=True):
@@ -108,12 +119,17 @@ class _SetupReader(Reader):
                 self.make(table, setup._replace(members=members[:number]).check)
             raise
         if any(name in table for table in tables for name in _SECRETS[:2]) and public(self.file):
-            warn(f"every user of this machine can read the passphrases in {self.file}: chmod o-r")
-        return setup
+            self.warnings.append(
+                f"every user of this machine can read the passphrases in {self.file}: chmod o-r"
+            )
+        return setup._replace(warnings=tuple(dict.fromkeys(self.warnings)))
 
     def node_settings(self, top: Table) -> tuple[tuple[str, int], ...]:
         """The settings of the node, those that ucarp has also without their table."""
         found = self.settings(self.table(top, "settings"), SETTINGS)
+        for name in ("preempt", "dead_ratio"):
+            if name in found and name in top:
+                self.refuse(("settings", name), f"{name} is given at the top, too; give it once")
         found |= self.settings(top, ("preempt", "dead_ratio"))
         return tuple(found.items())
 
@@ -126,7 +142,19 @@ class _SetupReader(Reader):
         self.config(table, {**found, "vhid": 1})
         return found
 
-    def member(self, table: Table, common: dict[str, Any]) -> Member:
+    def place(self, *tables: Table | str) -> str:
+        """Where a key is, to begin an error with: in the first table that has it."""
+        *where, name = tables
+        for table in where:
+            if isinstance(table, Table) and name in table.values:
+                return f"{self.file}:{self.lines.of((*table.key, str(name)))}: "
+        return f"{self.file}: "
+
+    def as_control(self, value: object) -> str:
+        """A path; a relative one is beside the file."""
+        return control_path(str(self.base / as_text(value)))
+
+    def member(self, table: Table, common: dict[str, Any], shared: Table) -> Member:
         """One of the ``[[vhids]]``."""
         vhid = self.take(table, "vhid", as_whole)
         addresses = self.take(table, "addresses", _as_virtual_addresses)
@@ -142,14 +170,22 @@ class _SetupReader(Reader):
         for family, name in ((4, "peer"), (6, "peer6")):
             if name in own and family not in config.families:
                 self.refuse((*table.key, name), f"{name}: there is no IPv{family} address")
+        for source in own.get("srcip", ()):
+            if source.version not in config.families:
+                text = f"srcip: {source} is IPv{source.version}, and there is no such address"
+                self.refuse((*table.key, "srcip"), text)
+        if "" in (values.get("passphrase"), values.get("passfile")):
+            self.warnings.append(EMPTY)
+        places = tuple((name, self.place(table, shared, name)) for name in _PLACES)
         scripts = Scripts(*(values.get(name) for name in (*_PROGRAMS, "xparam")))
-        return Member(values["interface"], config, addresses, values.get("srcip", ()), scripts)
+        sources = values.get("srcip", ())
+        return Member(values["interface"], config, addresses, sources, scripts, places)
 
     def values(self, table: Table) -> dict[str, Any]:
         """The keys that both tables have."""
         found = {
             name: self.take(table, name, convert, None)
-            for name, convert in _keys(Path(self.file).parent).items()
+            for name, convert in _keys(self.base, self.warnings).items()
         }
         self.end(table)
         found = {name: value for name, value in found.items() if value is not None}
@@ -168,21 +204,21 @@ class _SetupReader(Reader):
 
 
 _CONFIG = ("vhid", "addresses", "passphrase", "key", "advbase", "advskew", "peer", "peer6")
+_PLACES = ("interface", "addresses", "srcip", "peer", "peer6")
 _PROGRAMS = {"upscript": "up script", "downscript": "down script", "hook": "hook"}
 
 
-def _keys(base: Path) -> dict[str, Callable[[object], Any]]:
+def _keys(base: Path, warnings: list[str]) -> dict[str, Callable[[object], Any]]:
     """The keys of a virtual host, and what makes values of them; files are beside ``base``."""
 
     def passfile(value: object) -> str:
         try:
-            return read_passphrase(str(base / as_text(value)))
+            return read_passphrase(str(base / as_text(value)), warnings)
         except OSError as error:
             raise ConfigError(f"cannot read {error.filename}: {error.strerror}") from None
 
     def runs(what: str, value: object) -> str:
-        name = as_text(value)
-        return program(what, str(base / name) if "/" in name else name)
+        return program(what, str(base / as_text(value)))
 
     return {
         "interface": as_text,
@@ -207,12 +243,14 @@ def _as_seconds(value: object) -> float:
     return seconds(as_number(value))
 
 
-def _as_control(value: object) -> str:
-    return control_path(as_text(value))
+def _as_form(value: object) -> str:
+    """Also as a number, since it looks like one."""
+    form = str(value) if isinstance(value, float) else value
+    return one_of("form", SCRIPT_FORMS)(form)
 
 
 def _as_destination(value: object) -> Address:
-    return parse_address(as_text(value))
+    return parse_destination(as_text(value))
 
 
 def _as_virtual_addresses(value: object) -> Any:

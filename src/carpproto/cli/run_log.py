@@ -1,7 +1,8 @@
 """What ``carpproto run`` says while it runs: lines on stderr and in syslog, JSON on stdout.
 
-Must not make the protocol wait: a thread does the writing, and what it cannot keep up with is
-dropped and counted. What came from the network is escaped.
+Must not make the protocol wait: each output has a thread that writes, and what it cannot keep up
+with is dropped and counted. An output that stands still holds no other up. What came from the
+network is escaped.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Hashable
-from typing import Any, NamedTuple, TextIO
+from typing import Any, NamedTuple
 
 from carpproto.cli.text import printable, timestamp
 
@@ -30,95 +31,150 @@ class _Line(NamedTuple):
     warning: bool
 
 
+class _Output:
+    """One output, its queue and its thread; ``complain`` takes what is wrong with it."""
+
+    def __init__(
+        self, name: str, write: Callable[[_Line], None], complain: Callable[[str], None]
+    ) -> None:
+        self._name = name
+        self._write = write
+        self._complain = complain
+        self._queue: queue.Queue[_Line | None] = queue.Queue(_ROOM)
+        self._lost = 0
+        self._said = False
+        self._broken = False
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def put(self, line: _Line, *, room: int = _ROOM) -> None:
+        """Never waits; a line that finds less room than that is lost."""
+        if self._queue.qsize() < room:
+            with contextlib.suppress(queue.Full):
+                self._queue.put_nowait(line)
+                return
+        self._lost += 1
+        if not self._said:
+            self._said = True
+            self._complain(f"{self._name} takes nothing more: lines are lost until it does")
+
+    def close(self, end: float) -> None:
+        """Write what there is, until a moment of the monotonic clock, and count what is left."""
+        with contextlib.suppress(queue.Full):
+            self._queue.put(None, timeout=max(end - time.monotonic(), 0.01))
+        if self._thread.is_alive():
+            self._thread.join(max(end - time.monotonic(), 0.01))
+        if self._thread.is_alive():
+            self._lost += self._queue.qsize()
+        self.tell_lost()
+
+    def tell_lost(self) -> None:
+        """Say how many lines were lost since it was said last."""
+        lost, self._lost = self._lost, 0
+        if not lost:
+            return
+        self._said = False
+        self._complain(f"{lost} lines of the log were lost: {self._name} did not take them")
+
+    def _work(self) -> None:
+        while (line := self._queue.get()) is not None:
+            if self._broken:
+                self._lost += 1
+                continue
+            self.tell_lost()
+            try:
+                self._write(line)
+            except (OSError, ValueError) as error:
+                # Who took part goes on doing so when nobody reads what it says.
+                self._broken = self._said = True
+                self._lost += 1
+                reason = error.strerror if isinstance(error, OSError) else error
+                self._complain(f"{self._name} cannot be written, so no more is: {reason}")
+
+
 class Log:
     """Takes lines and events, and never waits; `start` before, `close` after."""
 
     def __init__(self, *, stderr: bool, facility: str, events: bool) -> None:
-        self._stderr = stderr
-        self._facility = facility
-        self._output = _only_events() if events else None
-        self._queue: queue.Queue[_Line | dict[str, Any] | None] = queue.Queue(_ROOM)
-        self._lost = 0
-        self._thread = threading.Thread(target=self._work, name="log", daemon=True)
+        self._people: list[_Output] = []
+        self._stderr: _Output | None = None
+        if stderr:
+            self._stderr = _Output("stderr", _to_stderr, self._complain)
+            self._people.append(self._stderr)
+        if facility != "none":
+            self._people.append(_Output("syslog", _to_syslog(facility), self._complain))
+        self._events: _Output | None = None
+        if events:
+            self._descriptor = _only_events()
+            self._events = _Output("standard output", self._to_output, self._complain)
+
+    @property
+    def _outputs(self) -> list[_Output]:
+        # stderr is closed last: it hears of the others.
+        others = [output for output in self._people if output is not self._stderr]
+        found = [self._events, *others, self._stderr]
+        return [output for output in found if output is not None]
 
     def start(self) -> None:
         """Begin to write."""
-        self._thread.start()
+        for output in self._outputs:
+            output.start()
 
     def info(self, text: str) -> None:
         """A line for people."""
-        self._put(_Line(printable(text), False))
+        self._tell(_Line(printable(text), False))
 
     def warning(self, text: str) -> None:
         """A line for people, who should do something."""
-        self._put(_Line(printable(text), True))
+        self._tell(_Line(printable(text), True))
 
     def debug(self, text: str) -> None:
         """A line of which many may come; it leaves room for the others."""
-        if self._queue.qsize() < _ROOM // 2:
-            self._put(_Line(printable(text), False))
-        else:
-            self._lost += 1
+        self._tell(_Line(printable(text), False), room=_ROOM // 2)
 
     def event(self, kind: str, **values: Any) -> None:
         """An object for machines; dropped where nobody asked for them."""
-        if self._output is not None:
-            self._put({"event": kind, "time": timestamp(time.time_ns()), **values})
+        if self._events is not None:
+            found = {"event": kind, "time": timestamp(time.time_ns()), **values}
+            self._events.put(_Line(json.dumps(found), False))
 
     def close(self, patience: float = 2.0) -> None:
         """Write what there is, but wait for it no longer than that, in seconds."""
-        with contextlib.suppress(queue.Full):
-            self._queue.put(None, timeout=patience)
-        if self._thread.is_alive():
-            self._thread.join(patience)
-        if self._output is not None and not self._thread.is_alive():
-            with contextlib.suppress(OSError):
-                self._output.close()
+        for output in self._outputs:
+            if output is self._stderr:
+                output.tell_lost()
+            output.close(time.monotonic() + patience)
 
-    def _put(self, what: _Line | dict[str, Any]) -> None:
-        try:
-            self._queue.put_nowait(what)
-        except queue.Full:
-            self._lost += 1
+    def _tell(self, line: _Line, room: int = _ROOM) -> None:
+        for output in self._people:
+            output.put(line, room=room)
 
-    # -- in the thread -------------------------------------------------------------------------
+    def _complain(self, text: str) -> None:
+        """Of an output: on stderr, the one that somebody is most likely to see."""
+        if self._stderr is not None:
+            self._stderr.put(_Line(text, True))
 
-    def _work(self) -> None:
-        syslog = _open_syslog(self._facility)
-        while True:
-            item = self._queue.get()
-            if item is None:
-                return
-            lost, self._lost = self._lost, 0
-            if lost:
-                self._write(
-                    _Line(f"{lost} lines of the log were lost: nobody reads", True), syslog
-                )
-            self._write(item, syslog)
-
-    def _write(self, item: _Line | dict[str, Any], syslog: Callable[[_Line], None] | None) -> None:
-        # Who took part goes on doing so when nobody reads what it says.
-        with contextlib.suppress(OSError, ValueError):
-            if not isinstance(item, _Line):
-                print(json.dumps(item), file=self._output, flush=True)
-                return
-            if self._stderr:
-                mark = "[WARNING]" if item.warning else "[INFO]"
-                print(f"carpproto: {mark} {item.text}", file=sys.stderr, flush=True)
-        if isinstance(item, _Line) and syslog is not None:
-            syslog(item)
+    def _to_output(self, line: _Line) -> None:
+        content = line.text.encode() + b"\n"
+        while content:
+            content = content[os.write(self._descriptor, content) :]
 
 
-def _only_events() -> TextIO:
+def _to_stderr(line: _Line) -> None:
+    mark = "[WARNING]" if line.warning else "[INFO]"
+    print(f"carpproto: {mark} {line.text}", file=sys.stderr, flush=True)
+
+
+def _only_events() -> int:
     """Standard output for events alone: what scripts print goes to stderr from now on."""
-    output = os.fdopen(os.dup(1), "w")
+    output = os.dup(1)
     os.dup2(2, 1)
     return output
 
 
-def _open_syslog(facility: str) -> Callable[[_Line], None] | None:
-    if facility == "none":
-        return None
+def _to_syslog(facility: str) -> Callable[[_Line], None]:
     import syslog
 
     number: int = getattr(syslog, f"LOG_{facility.upper()}", syslog.LOG_DAEMON)

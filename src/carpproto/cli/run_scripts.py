@@ -47,6 +47,11 @@ def commands(
     return tuple(found)
 
 
+def is_up_or_down(environment: Mapping[str, str] | None) -> bool:
+    """Whether an environment is that of an up or down script; a hook hears of every change."""
+    return environment is not None and environment.get("CARPPROTO_ADDRESS", "") != ""
+
+
 def _script(
     setup: Setup, member: Member, change: StateChanged, script: str, shared: VirtualAddress
 ) -> Command:

@@ -17,24 +17,29 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack, closing
+from functools import partial
 from typing import Any, cast
 
 from carpproto.adapters import interfaces
 from carpproto.adapters.link import watch
 from carpproto.adapters.runner import Runner
-from carpproto.adapters.scripts import Result, Scripts
-from carpproto.adapters.transport import Kind, groups_of, open_transport
+from carpproto.adapters.scripts import SUPERSEDED, Result, Scripts
+from carpproto.adapters.transport import Kind, PrivilegeError, groups_of, open_transport
+from carpproto.cli.run_check import check_interfaces, own_mac
 from carpproto.cli.run_daemon import daemonize
+from carpproto.cli.run_hints import Hints
 from carpproto.cli.run_log import Log, Seldom
-from carpproto.cli.run_scripts import Command, commands
-from carpproto.cli.run_setup import Setup, make_node
+from carpproto.cli.run_parting import parting_words
+from carpproto.cli.run_scripts import Command, commands, is_up_or_down
+from carpproto.cli.run_setup import Setup, at, make_node
 from carpproto.cli.run_state import ControlSocket, Entered, snapshot
-from carpproto.cli.text import refuse
+from carpproto.cli.text import refuse, warn
 from carpproto.core.actions import (
     Action,
     AnnounceAddresses,
     DemotionChanged,
     PacketDropped,
+    SendAdvertisement,
     StateChanged,
     explain,
 )
@@ -57,14 +62,24 @@ def serve(setup: Setup) -> int:
                 service = Service(setup, stack)
             except (CarpError, OSError) as error:
                 refuse(error)
-                return 1
+                usage = isinstance(error, CarpError) and not isinstance(error, PrivilegeError)
+                return 2 if usage else 1
+            for text in warnings:
+                warn(text)
             ready()
             return service.run()
 
-    node_of(setup)  # an interface that is not there is refused here, as bad usage
+    # What does not fit the interfaces is refused here, as bad usage.
+    warnings = (*setup.warnings, *check_interfaces(setup, all_interfaces()))
     if setup.daemonize:
         return daemonize(work)
     return work(lambda: None)
+
+
+def all_interfaces() -> dict[str, interfaces.InterfaceState]:
+    """Every interface that this machine has now."""
+    found = (interfaces.look(name) for name in interfaces.names())
+    return {state.name: state for state in found if not isinstance(state, interfaces.Gone)}
 
 
 def node_of(setup: Setup) -> Node:
@@ -73,7 +88,7 @@ def node_of(setup: Setup) -> Node:
     return make_node(
         setup,
         {
-            name: (state.mac, [parse_address(address) for address in state.addresses])
+            name: (own_mac(state), [parse_address(address) for address in state.addresses])
             for name, state in found.items()
         },
     )
@@ -99,9 +114,11 @@ class Service:
         self._ending = False
         self._begun: set[tuple[str, int]] = set()
         self._announced: dict[tuple[str, int], AnnounceAddresses] = {}
+        self._sent: dict[tuple[str, int], dict[int, SendAdvertisement]] = {}
         self._seldom = Seldom()
         self._log = Log(stderr=not setup.daemonize, facility=setup.facility, events=setup.json)
         stack.callback(self._log.close)
+        self._hints = Hints(setup, self.node, self._log, self._seldom)
         transports = [
             stack.enter_context(
                 closing(
@@ -130,12 +147,13 @@ class Service:
         self._entered = dict.fromkeys(self._members, Entered(self._runner.clock()))
         self._control: ControlSocket | None = None
         if setup.control is not None:
-            self._control = stack.enter_context(closing(ControlSocket(setup.control)))
+            control = at(setup.control_place, partial(ControlSocket, setup.control))
+            self._control = stack.enter_context(closing(control))
             self._runner.add_reader(self._control.fileno(), self._on_question)
         self._scripts = Scripts(timeout=setup.script_timeout, on_result=self._on_result)
         stack.callback(self._scripts.close, 0.0)
         self._runner.add_reader(self._scripts.fileno(), self._scripts.poll)
-        self._due: deque[tuple[tuple[str, int], Command]] = deque()
+        self._due: deque[tuple[tuple[str, int], Command | None]] = deque()
         self._noted: set[int] = set()
         self._waker, self._signals = self._catch_signals(stack)
         self._runner.add_reader(self._signals.fileno(), self._on_signals)
@@ -177,6 +195,9 @@ class Service:
         else:
             if isinstance(action, AnnounceAddresses):
                 self._announced[action.interface, action.vhid] = action
+            elif isinstance(action, SendAdvertisement):
+                self._sent.setdefault((action.interface, action.vhid), {})[action.family] = action
+                self._hints.on_advertisement(action)
             if self.setup.debug:
                 self._log.debug(explain(action))
 
@@ -192,9 +213,15 @@ class Service:
             reason=change.reason.value,
             text=explain(change),
         )
+        for word in parting_words(self.node.profile, change, self._sent.get(key, {}).values()):
+            self._say(word)
+        if change.current is State.INIT and not self._ending:
+            self._hints.on_init(change.interface)
         first = key not in self._begun
         self._begun.add(key)
         member = self._members[key]
+        if State.MASTER in (change.previous, change.current):
+            self._due.append((key, None))
         for command in commands(self.setup, member, change, first=first, ending=self._ending):
             self._due.append((key, command))
         if self._due:
@@ -207,11 +234,20 @@ class Service:
                     "as --shutdown is not given"
                 )
 
+    def _say(self, word: SendAdvertisement) -> None:
+        """Put an advertisement on the wire that is not of the node's own making."""
+        try:
+            self._runner.transports[word.interface].send(word)
+        except OSError as error:
+            self._on_error(error, word)
+
     def _on_dropped(self, dropped: PacketDropped) -> None:
         """Complain of a packet, but of all that are alike only once a minute.
 
         Other groups and VRRP share the protocol number; of them nobody wants to read.
         """
+        if dropped.reason is Reason.BADVHID:
+            self._hints.on_strange_vhid(dropped)
         if self.setup.debug:
             self._log.debug(explain(dropped))
         elif dropped.reason in (Reason.BADVHID, Reason.BADVER):
@@ -244,6 +280,9 @@ class Service:
         """Start what a change of state asked for; its advertisement is on its way by now."""
         while self._due:
             key, command = self._due.popleft()
+            if command is None:  # of what still waits, the last command says what is so now
+                self._scripts.drop(key, is_up_or_down)
+                continue
             self._scripts.start(key, command.argv, {**os.environ, **command.environment})
 
     def _on_result(self, result: Result) -> None:
@@ -261,6 +300,11 @@ class Service:
             status=result.status,
             seconds=round(result.seconds, 3),
         )
+        if result.status == SUPERSEDED:
+            self._log.info(
+                f"vhid {vhid} on {interface}: {shlex.join(result.argv)}: not run, superseded"
+            )
+            return
         if result.status != 0:
             ended = result.status
             if isinstance(ended, int):
@@ -297,6 +341,8 @@ class Service:
         before = signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
         stack.callback(signal.set_wakeup_fd, before)
         for number in (*ENDING, signal.SIGUSR1, signal.SIGUSR2):
+            if number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
+                continue  # as nohup(1) wants it
             stack.callback(signal.signal, number, signal.signal(number, self._on_signal))
         return waker, woken
 

@@ -9,14 +9,13 @@ from __future__ import annotations
 import os
 import re
 import secrets
-import shutil
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from ipaddress import ip_network
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
-from carpproto.cli.text import warn
 from carpproto.cli.verify import first_line
 from carpproto.core.addresses import Address, parse_address, parse_host_address
 from carpproto.core.config import VirtualHostConfig
@@ -57,17 +56,28 @@ class Scripts(NamedTuple):
 
 
 class Member(NamedTuple):
-    """One virtual host on an interface, with what is run for it."""
+    """One virtual host on an interface, with what is run for it.
+
+    ``places`` are where its values were given, to begin an error with.
+    """
 
     interface: str
     config: VirtualHostConfig
     addresses: tuple[VirtualAddress, ...]
     sources: tuple[Address, ...] = ()
     scripts: Scripts = Scripts()
+    places: tuple[tuple[str, str], ...] = ()
+
+    def place(self, name: str) -> str:
+        """Where a value was given: ``--addr: ``, or ``run.toml:7: ``."""
+        return dict(self.places).get(name, "")
 
 
 class Setup(NamedTuple):
-    """All of it. ``settings`` are the node's, as `SettingChanged` names them."""
+    """All of it. ``settings`` are the node's, as `SettingChanged` names them.
+
+    ``warnings`` are of what is allowed and hardly meant; they are said once all else is well.
+    """
 
     members: tuple[Member, ...]
     profile: Profile
@@ -85,6 +95,8 @@ class Setup(NamedTuple):
     debug: bool = False
     json: bool = False
     daemonize: bool = False
+    control_place: str = ""
+    warnings: tuple[str, ...] = ()
 
     @property
     def interfaces(self) -> tuple[str, ...]:
@@ -97,9 +109,13 @@ class Setup(NamedTuple):
 
 
 def make_node(setup: Setup, interfaces: Mapping[str, tuple[str, Iterable[Address]]]) -> Node:
-    """The node, given each interface's MAC and addresses."""
+    """The node, given each interface's MAC and addresses.
+
+    The up scripts put the addresses on the interface, which answers with its own MAC. So whoever
+    prevails after a split has to announce again: with a virtual MAC nobody would have to.
+    """
     node = Node(
-        profile=setup.profile.replace(real_mac_answers=True),
+        profile=setup.profile.replace(real_mac_answers=True, announces_to_slower=True),
         counter=partial(secrets.randbits, 64),
     )
     virtual = {shared.address for member in setup.members for shared in member.addresses}
@@ -134,6 +150,17 @@ def default_profile(configs: Iterable[VirtualHostConfig]) -> Profile:
 # -- what single values can be -----------------------------------------------------------------
 
 
+_T = TypeVar("_T")
+
+
+def at(place: str, make: Callable[[], _T]) -> _T:
+    """Make something; an error begins with the place, such as ``--addr: ``."""
+    try:
+        return make()
+    except ConfigError as error:
+        raise ConfigError(f"{place}{error}") from None
+
+
 def named_profile(name: str) -> Profile:
     """A profile by the name that files and commands use."""
     if name not in PROFILES:
@@ -155,7 +182,30 @@ def parse_virtual_address(text: str) -> VirtualAddress:
     plain = _without_brackets(text)
     address = parse_host_address(plain)
     prefix = plain.partition("/")[2].strip()
+    if address.is_loopback:
+        raise ConfigError(f"{address} is a loopback address, which every host has for itself")
+    if prefix:
+        not_for_all(address, f"{address}/{prefix}")
     return VirtualAddress(address, int(prefix) if prefix else None)
+
+
+def not_for_all(address: Address, subnet: str) -> None:
+    """Raise `ConfigError` for the network or broadcast address of a subnet."""
+    network = ip_network(subnet, strict=False)
+    if network.version != address.version or network.max_prefixlen - network.prefixlen < 2:
+        return
+    if address == network.network_address:
+        raise ConfigError(f"{address} is the network {network} itself; give a host's address")
+    if address.version == 4 and address == network.broadcast_address:
+        raise ConfigError(f"{address} is the broadcast address of {network}")
+
+
+def parse_destination(text: str) -> Address:
+    """Where advertisements go instead of to the usual group: another one, or a peer."""
+    address = parse_address(_without_brackets(text))
+    if address.is_loopback or address.is_unspecified:
+        raise ConfigError(f"{address} is no other host; give the peer's address")
+    return address
 
 
 def parse_virtual_addresses(texts: Iterable[str]) -> tuple[VirtualAddress, ...]:
@@ -169,11 +219,13 @@ def parse_virtual_addresses(texts: Iterable[str]) -> tuple[VirtualAddress, ...]:
     return tuple(found.values())
 
 
-def one_for_each_family(what: str, texts: Iterable[str]) -> dict[int, Address]:
+def one_for_each_family(
+    what: str, texts: Iterable[str], parse: Callable[[str], Address] | None = None
+) -> dict[int, Address]:
     """At most one address of each family, by family."""
     found: dict[int, Address] = {}
     for text in texts:
-        address = parse_address(_without_brackets(text))
+        address = parse(text) if parse else parse_host_address(_without_brackets(text))
         if address.version in found:
             raise ConfigError(f"{what} is given twice for IPv{address.version}")
         found[address.version] = address
@@ -181,12 +233,15 @@ def one_for_each_family(what: str, texts: Iterable[str]) -> dict[int, Address]:
 
 
 def program(what: str, name: str) -> str:
-    """The absolute path of a program to run; `ConfigError` unless it is there and executable."""
-    path = os.path.abspath(name) if "/" in name else shutil.which(name)  # noqa: PTH100
-    if path is None:
-        raise ConfigError(f"{what} {shown(name)} is not in the PATH; give its full path")
+    """The absolute path of a program to run; `ConfigError` unless it is there and executable.
+
+    The PATH is not searched, as ucarp does not.
+    """
+    if not name:
+        raise ConfigError(f"{what}: no file is named")
+    path = os.path.abspath(name)  # noqa: PTH100 - links stay
     if not os.path.isfile(path):  # noqa: PTH113 - a path without further meaning
-        raise ConfigError(f"{what} {shown(name)} is no file")
+        raise ConfigError(f"{what} {shown(name)} is no file: there is no {path}")
     if not os.access(path, os.X_OK):
         raise ConfigError(f"{what} {shown(name)} is not executable: chmod +x {path}")
     return path
@@ -212,6 +267,8 @@ _LONGEST_PATH = 100  # of sockaddr_un, less on some systems
 
 def control_path(name: str) -> str:
     """The absolute path of a control socket; the kernel takes a short one only."""
+    if not name:
+        raise ConfigError("no path is named")
     path = os.path.abspath(name)  # noqa: PTH100 - links stay
     if len(os.fsencode(path)) > _LONGEST_PATH:
         raise ConfigError(f"the path of a control socket has {_LONGEST_PATH} bytes at the most")
@@ -226,11 +283,14 @@ def public(file: str) -> bool:
         return False
 
 
-def read_passphrase(file: str) -> str:
-    """The first line of a file; a warning if it is empty or everybody can read it."""
+def read_passphrase(file: str, warnings: list[str]) -> str:
+    """The first line of a file; a warning if everybody can read it."""
+    if not file:
+        raise ConfigError("no file is named")
     passphrase = first_line(file)
     if public(file):
-        warn(f"every user of this machine can read the passphrase in {file}: chmod o-r")
-    if not passphrase:
-        warn(f"the passphrase in {file} is empty")
+        warnings.append(f"every user of this machine can read the passphrase in {file}: chmod o-r")
     return passphrase
+
+
+EMPTY = "the passphrase is empty: whoever can send here can become MASTER"
