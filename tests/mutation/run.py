@@ -60,6 +60,7 @@ PYTEST = [
         "-x",
         "-q",
         "--tb=no",
+        "--assert=plain",  # pytest would load a plugin's modules itself, and this library has one
         "-p",
         "no:carpproto",
         "-p",
@@ -238,6 +239,10 @@ def run_module(name: str, jobs: int) -> tuple[Counter[str], list[tuple[Mutant, s
     """Test all mutants of a module: the figures, and which were not killed by a test."""
     path, tests = CORE / f"{name}.py", [str(TESTS / f"test_{name}.py")]
     unchanged = Mutant(name, "", 0, "", "", path.read_text())
+    broken = unchanged._replace(source="raise RuntimeError('a mutant is loaded')")
+    for _, result in Runner(1, 600).results(iter([broken]), tests):
+        if result.outcome != "killed":
+            raise SystemExit(f"{tests[0]} does not load the mutant: {result}")
     before = os.times()
     for _, result in Runner(1, 600).results(iter([unchanged]), tests):
         if result.outcome != "survived":
