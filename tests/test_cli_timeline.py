@@ -119,10 +119,48 @@ def test_half_of_what_is_meant_is_refused(capsys, command: str) -> None:
     assert "go together" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("command", "status"), [("timeline", 1), ("diagnose", 0)])
-def test_a_capture_without_carp(capsys, tmp_path: Path, command: str, status: int) -> None:
-    assert main([command, pcap(tmp_path / "empty.pcap", [])]) == status
+def test_a_capture_without_carp(capsys, tmp_path: Path) -> None:
+    empty = pcap(tmp_path / "empty.pcap", [])
+    assert main(["timeline", empty]) == 1
     assert "there is no CARP advertisement" in capsys.readouterr().err
+    assert main(["diagnose", empty]) == 1
+    nothing = "nothing could be diagnosed: there is no CARP advertisement in this capture"
+    assert capsys.readouterr().out == nothing + "\n"
+    assert main(["diagnose", empty, "--json"]) == 1
+    assert objects(capsys) == [{"part": "nothing", "text": nothing}]
+
+
+def test_a_capture_of_which_nothing_could_be_read(capsys, tmp_path: Path) -> None:
+    with open_capture(HEALTHY) as opened:
+        frames = [record.data[:30] for record in opened]
+    assert main(["diagnose", pcap(tmp_path / "cut.pcap", frames)]) == 1
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("nothing could be diagnosed: ")
+    assert last.endswith(" that could be read")
+
+
+@pytest.mark.parametrize("command", ["timeline", "diagnose"])
+def test_a_group_that_is_not_in_the_capture(capsys, command: str, passphrase: str) -> None:
+    arguments = ["--vhid", "9", "--address", "192.168.1.50", "--passphrase-file", passphrase]
+    assert main([command, HEALTHY, *arguments]) == 1
+    printed = capsys.readouterr()
+    assert "there is no advertisement of vhid 9 in this capture; there are: vhid 1" in printed.err
+    assert "nothing bad was found\n" not in printed.out
+
+
+def test_timeline_tells_of_copies_and_leaves_them_out(capsys, tmp_path: Path) -> None:
+    with open_capture(HEALTHY) as opened:
+        frames = [record.data for record in opened]
+    path = tmp_path / "twice.pcap"
+    pcap(path, [])
+    with path.open("ab") as file:
+        for number, frame in enumerate(frames):
+            for _ in range(2):
+                file.write(struct.pack("<IIII", number, 0, len(frame), len(frame)) + frame)
+    assert main(["timeline", str(path)]) == 0
+    printed = capsys.readouterr()
+    assert "are copies of one at most 10 ms before, and left out" in printed.err
+    assert "192.168.1.157: 14 advertisements" in printed.out
 
 
 @pytest.mark.parametrize("command", ["timeline", "diagnose"])

@@ -36,7 +36,6 @@ PLANTED = {
     "freebsd/split-equal": {Fault.SPLIT_BRAIN},
     "freebsd/split-equal-10-4": {Fault.SPLIT_BRAIN},
     "freebsd/wrong-password": {Fault.TWO_MASTERS},
-    "netbsd/demotion-skew240": {Fault.DEMOTION},
     "netbsd/split-brain-equal": {Fault.SPLIT_BRAIN},
     "netbsd/vip-list-mismatch": {Fault.TWO_MASTERS},
     "ucarp/carrier-loss-ignoreifstate": {Fault.SPLIT_BRAIN},
@@ -44,6 +43,8 @@ PLANTED = {
     # Five kills within a minute, the killed one started again each time.
     "ucarp/failover-times": {Fault.FLAPPING},
     "ucarp/fork-v6": {Fault.WRONG_CHECKSUM, Fault.FLAPPING},
+    # Its only host is taken down, or killed, and the capture goes on.
+    "ucarp/iface-admin-down": {Fault.NO_MASTER},
     "ucarp/inject-backup-nopreempt": {Fault.FORGED},
     "ucarp/inject-burst": {Fault.FORGED},
     # One frame alone: nothing tells that it is forged, but its advbase is what did it.
@@ -62,8 +63,9 @@ PLANTED = {
     "ucarp/passfile": {Fault.TWO_MASTERS},
     # Four hosts with four vhids share one address there.
     "ucarp/script-failures": {Fault.VHID_CLASH},
-    "ucarp/send-errors-tc": {Fault.DEMOTION, Fault.SPLIT_BRAIN},
+    "ucarp/send-errors-tc": {Fault.SPLIT_BRAIN},
     "ucarp/splitbrain-equal-trunk": {Fault.SPLIT_BRAIN},
+    "ucarp/term-while-no-carrier": {Fault.NO_MASTER},
     "ucarp/tiebreak-octets": {Fault.SPLIT_BRAIN},
     "ucarp/wrong-password": {Fault.TWO_MASTERS},
 }
@@ -178,11 +180,19 @@ def test_netbsds_pseudo_header_alone_is_a_note() -> None:
 
 
 def test_demotion_that_stays() -> None:
-    recovered, stuck = texts(diagnosed("freebsd/demotion-preempt1"), Fault.DEMOTION)
+    stuck, recovered = texts(diagnosed("freebsd/demotion-preempt1"), Fault.DEMOTION)
     assert "192.168.1.157" in recovered
     assert recovered.endswith("and recovered.")
     assert "192.168.1.158" in stuck
     assert stuck.endswith("stuck.")
+    [healed] = [
+        found
+        for found in diagnosed("netbsd/demotion-skew240").findings
+        if found.fault is Fault.DEMOTION
+    ]
+    assert healed.severity is Severity.NOTE
+    [gone] = texts(diagnosed("ucarp/send-errors-tc"), Fault.DEMOTION)
+    assert gone.endswith("ceased to advertise: whether it still is cannot be seen here.")
 
 
 def test_every_sender_is_told() -> None:
@@ -297,20 +307,104 @@ def test_ucarp_beside_a_kernel() -> None:
     assert any("mixes UCarp with a kernel's CARP" in text for text in texts(report, Fault.SENDER))
 
 
-def test_a_ttl_that_is_not_255() -> None:
-    report = report_of(alone(FIRST, 4, hop_limit=64))
-    [text] = texts(report, Fault.WRONG_TTL)
+@pytest.mark.parametrize(
+    ("mac", "why"),
+    [
+        ("00:00:5e:00:01:01", "the sender does not set it"),
+        ("52:54:00:00:00:01", "came through a router"),
+    ],
+)
+def test_a_ttl_that_is_not_255(mac: str, why: str) -> None:
+    frames = [
+        (t, data[:6] + bytes.fromhex(mac.replace(":", "")) + data[12:])
+        for t, data in alone(FIRST, 4, hop_limit=64)
+    ]
+    [text] = texts(report_of(frames), Fault.WRONG_TTL)
     assert text.startswith("4 advertisements of 192.0.2.9")
     assert "TTL 64" in text
+    assert why in text
+
+
+def test_a_ttl_that_is_not_255_from_a_mac_that_sent_255() -> None:
+    frames = [
+        (t, data[:6] + b"\x52\x54\0\0\0\x01" + data[12:])
+        for t, data in (*alone(FIRST, 4), sent(9.3, FIRST, 1004, hop_limit=64))
+    ]
+    [text] = texts(report_of(frames), Fault.WRONG_TTL)
+    assert "the sender does not set it" in text
+
+
+OTHER = sent(0, FIRST, 1)[1][:23] + b"\x11" + sent(0, FIRST, 1)[1][24:]  # UDP
+
+
+def test_nobody_takes_over() -> None:
+    late = (16.0, OTHER)
+    [found] = bad(report_of([*alone(FIRST, 4), late]))
+    assert found.fault is Fault.NO_MASTER
+    assert found.text.startswith("vhid 1 had no MASTER from 3.15 s to the end: 192.0.2.9 fell")
+    assert found.frames == (4,)
+    in_time = (11.0, late[1])
+    assert report_of([*alone(FIRST, 4), in_time]).healthy
+
+
+def test_a_takeover_that_comes_too_late() -> None:
+    frames = [*alone(FIRST, 4), *(sent(25 + n * 1.05, SECOND, 7000 + n) for n in range(4))]
+    [found] = bad(report_of(frames))
+    assert "no MASTER from 3.15 s for 16.9 s: 192.0.2.9 fell silent" in found.text
+    assert "192.0.2.10 was next" in found.text
+    assert found.frames == (4, 5)
+
+
+def test_a_takeover_after_a_bow_out_that_nobody_followed() -> None:
+    goodbye = sent(9.2, FIRST, 1004, advbase=255, advskew=255)
+    later = (30.0, OTHER)
+    [found] = [
+        found
+        for found in bad(report_of([*alone(FIRST, 4), goodbye, later]))
+        if found.fault is Fault.NO_MASTER
+    ]
+    assert "192.0.2.9 bowed out, and nobody took over" in found.text
+
+
+def test_a_capture_without_announcements() -> None:
+    [note] = [f for f in report_of(alone(FIRST, 4)).findings if f.fault is Fault.ANNOUNCEMENTS]
+    assert note.severity is Severity.NOTE
+    arp = gratuitous_arp("192.0.2.1", mac="00:00:5e:00:01:01", source_mac="52:54:00:00:00:0a")
+    assert not texts(report_of([*alone(FIRST, 4), (5.001, arp)]), Fault.ANNOUNCEMENTS)
+
+
+def test_every_frame_twice() -> None:
+    frames = []
+    for t, data in alone(FIRST, 6):
+        frames += [(t, data), (t + 0.002, data)]
+    report = report_of(frames)
+    assert report.healthy
+    [text] = texts(report, Fault.COPIES)
+    assert text.startswith("6 frames are copies of one at most 10 ms before")
+    [lane] = report.timeline.lanes
+    assert lane.advertisements == 6
+
+
+@pytest.mark.parametrize(
+    ("passphrase", "addresses"), [("sec", ("192.0.2.1",)), ("other", ("192.0.2.77",))]
+)
+def test_what_the_command_was_told_is_the_suspect(
+    passphrase: str, addresses: tuple[str, ...]
+) -> None:
+    frames = [*alone(FIRST, 4), *(sent(12 + n * 1.05, SECOND, 7000 + n) for n in range(4))]
+    report = report_of(frames, Meant(1, addresses, passphrase=passphrase))
+    changes = {found.change for found in bad(report) if found.fault is Fault.WRONG_HMAC}
+    [change] = changes
+    assert "the passphrase or the addresses that it was given are the suspect" in change
 
 
 def test_a_frame_that_a_switch_sends_back() -> None:
     frames = []
     for t, data in alone(FIRST, 6):
-        frames += [(t, data), (t + 0.002, data)]
+        frames += [(t, data), (t + 0.02, data)]
     [text] = texts(report_of(frames), Fault.REPLAY)
     assert "advertisements of 192.0.2.9 in vhid 1 repeated: a counter came again" in text
-    assert "twice within 0.002 s" in text
+    assert "twice within 0.02" in text
     assert "a reflecting switch" in text
 
 
@@ -422,8 +516,15 @@ def test_frames_that_are_stamped_backwards() -> None:
         Record(1, round(second[0] * 1e9), 1, second[1], 70),
         Record(2, round(first[0] * 1e9), 1, first[1], 70),
     ]
-    [text] = texts(diagnose(Observer(records)), Fault.LIMITS)
-    assert text.startswith("1 frames are stamped earlier")
+    found = diagnose(Observer(records)).findings[0]
+    assert found.severity is Severity.BAD
+    assert found.text.startswith("1 frames are stamped earlier")
+    assert "is unsafe" in found.text
+    records[1] = records[1]._replace(nanoseconds=records[0].nanoseconds - 1_000_000)
+    report = diagnose(Observer(records))
+    assert report.healthy
+    [text] = texts(report, Fault.LIMITS)
+    assert "wrong by so much" in text
 
 
 def test_a_flood_of_sources_ends_clearly() -> None:

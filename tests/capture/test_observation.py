@@ -156,6 +156,57 @@ def test_an_answer_to_one_host_and_a_question_are_no_announcements() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("linktype", "header", "announces"),
+    [
+        (113, b"\0\1\0\1\0\6\x52\x54\0\0\0\x0a\0\0", True),
+        (113, b"\0\4\0\1\0\6\x52\x54\0\0\0\x0a\0\0", True),
+        (113, b"\0\0\0\1\0\6\x52\x54\0\0\0\x0a\0\0", False),  # to this host alone
+        (276, b"\0\0\0\0\0\2\0\1\1\6\x52\x54\0\0\0\x0a\0\0", True),
+    ],
+)
+def test_announcements_in_cooked_captures(linktype: int, header: bytes, announces: bool) -> None:
+    mac = "00:00:5e:00:01:07"
+    for whole in (
+        gratuitous_arp("192.0.2.1", mac=mac, source_mac="52:54:00:00:00:0a"),
+        neighbor_advertisement(
+            "2001:db8::1", mac=mac, source="fe80::a", source_mac="52:54:00:00:00:0a"
+        ),
+    ):
+        ethertype, body = whole[12:14], whole[14:]
+        cooked = header + ethertype + body if linktype == 113 else ethertype + header + body
+        seen = observed(cooked, linktype=linktype)
+        assert len(seen) == announces
+        for announced in seen:
+            assert isinstance(announced, Announced)
+            assert (announced.mac, announced.source_mac) == (mac, "52:54:00:00:00:0a")
+            assert announced.vhid == 7
+
+
+def test_an_advertisement_in_a_cooked_capture_has_its_mac_and_vlans() -> None:
+    whole = frame(PAYLOAD, tags=(10,))
+    for length, mac in ((6, "00:00:5e:00:01:07"), (0, None)):
+        header = b"\0\2\0\1\0" + bytes((length,)) + whole[6:12] + b"\0\0"
+        [seen] = observed(header + whole[12:], linktype=113)
+        assert isinstance(seen, Heard)
+        assert seen.group == Group((10,), 7)
+        assert (seen.source_mac, seen.destination_mac) == (mac, None)
+
+
+@pytest.mark.parametrize("linktype", [113, 276])
+def test_a_cooked_header_that_is_cut_off_announces_nothing(linktype: int) -> None:
+    assert all(isinstance(seen, Unreadable) for seen in observed(b"\0" * 9, linktype=linktype))
+
+
+def test_copies_are_left_out_and_counted() -> None:
+    data = frame(PAYLOAD)
+    times = (0, 9_000_000, 10**9)
+    records = [Record(n, t, 1, data, len(data)) for n, t in enumerate(times, start=1)]
+    observer = Observer(records)
+    assert [seen.frame for seen in observer] == [1, 3]
+    assert (observer.copies, observer.copy_frames) == (1, [2])
+
+
 def test_an_observer_knows_where_the_capture_begins_and_ends() -> None:
     with open_capture(RECORDINGS / "freebsd/single-v4.pcap") as opened:
         observer = Observer(opened)

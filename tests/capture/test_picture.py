@@ -67,7 +67,9 @@ def test_only_the_groups_asked_for(tmp_path: Path) -> None:
         draw(found, tmp_path / "x.svg", groups=[Group((), 7)])
 
 
-def test_many_sources_are_not_all_drawn(tmp_path: Path) -> None:
+def test_many_sources_are_not_all_drawn_and_it_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with open_capture(RECORDINGS / "freebsd/single-v4.pcap") as opened:
         frame = bytearray(next(r.data for r in opened if carries_carp(r.data)))
     records = []
@@ -78,11 +80,27 @@ def test_many_sources_are_not_all_drawn(tmp_path: Path) -> None:
     draw(found, tmp_path / "x.svg")
     drawn = {text for text in comments(tmp_path / "x.svg") if text.startswith("192.168.1.")}
     assert len(drawn) == min(MAX_LANES, len(found.lanes))
+    text = f"{len(found.lanes) - MAX_LANES} of {len(found.lanes)} sources are left out"
+    assert any(text in comment for comment in comments(tmp_path / "x.svg"))
+    assert [record.getMessage() for record in caplog.records] == [f"{tmp_path}/x.svg: {text}"]
 
 
 def test_a_name_that_is_no_pictures_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"ends in \.svg or \.png"):
-        draw(of("freebsd/single-v4"), tmp_path / "x.txt")
+    found = of("freebsd/single-v4")
+    for name in ("x.txt", ".png", "x.Svg"):
+        with pytest.raises(ConfigError, match=r"ends in \.svg or \.png"):
+            draw(found, tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_capitals_are_a_pictures_name_too(tmp_path: Path) -> None:
+    draw(of("freebsd/single-v4"), tmp_path / "x.SVG")
+    assert "192.168.1.157" in comments(tmp_path / "x.SVG")
+
+
+def test_a_file_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"cannot write .*/nodir/x\.svg: No such file"):
+        draw(of("freebsd/single-v4"), tmp_path / "nodir" / "x.svg")
 
 
 @pytest.mark.parametrize("name", ["freebsd/injected", "ucarp/passfile", "ucarp/base255-skew255"])

@@ -124,7 +124,16 @@ log.close()
     ]
 
 
-STALLED = """
+FULL = """
+import os
+os.set_blocking(1, False)
+try:
+    while os.write(1, bytes(4096)):
+        pass
+except BlockingIOError:
+    os.set_blocking(1, True)
+"""
+EVENTS = """
 import sys, threading
 from carpproto.cli.run_log import Log
 log = Log(stderr=True, facility="none", events=True)
@@ -139,11 +148,15 @@ log.close(0.5)
 def test_a_reader_of_events_that_stands_still_silences_nobody_else() -> None:
     """What was lost is counted, and said at the end, too."""
     with subprocess.Popen(
-        [sys.executable, "-c", STALLED], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", FULL + EVENTS],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as process:
         errors = process.stderr.read()
         assert process.wait(timeout=20) == 0
         written = process.stdout.read().count("\n")
+    assert not written
     first, *middle, last = errors.splitlines()
     assert "standard output takes nothing more: lines are lost until it does" in first
     assert middle == ["carpproto: [INFO] still here"]
@@ -156,7 +169,7 @@ def test_a_reader_of_events_that_stands_still_silences_nobody_else() -> None:
 def test_a_device_that_is_full_is_one_warning() -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
-            [sys.executable, "-c", STALLED.replace("5000", "50")],
+            [sys.executable, "-c", EVENTS.replace("5000", "50")],
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,

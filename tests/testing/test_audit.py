@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from carpproto import FREEBSD, NETBSD, UCARP, Advertisement, Authenticator, ConfigError
+from carpproto.cli import audit as command
 from carpproto.cli import main
 from carpproto.cli.audit import duration, strength
-from carpproto.testing.audit import LONGEST, Guessed, audit, target
+from carpproto.testing.audit import LONGEST, Guessed, audit, measured, target
 from tests.helpers import RECORDINGS
 
 ADDRESSES = ["192.0.2.50", "2001:db8::50"]
@@ -99,7 +100,41 @@ def test_it_runs_in_processes_of_its_own(tmp_path: Path) -> None:
         audit(targets, path, processes=0)
 
 
+def test_a_rate_is_measured_for_as_long_as_told_and_finds_nothing() -> None:
+    done = measured([target(sent("00000007"), ADDRESSES)], seconds=0.02)
+    assert done.seconds >= 0.02
+    assert done.rate > 10_000
+    assert done.found == ()
+
+
 # -- the command ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def quickly_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    def quickly(targets, profile) -> Guessed:
+        return measured(targets, profile=profile, seconds=0.01)
+
+    monkeypatch.setattr(command, "measured", quickly)
+
+
+def test_the_rate_of_one_guess_is_measured(tmp_path: Path, capsys) -> None:
+    assert run(tmp_path, words=()) == 0
+    printed = capsys.readouterr()
+    assert printed.out.startswith("1 guess, ")
+    rate = printed.out.split(", ", 1)[1].split(" ")[0]
+    assert int(rate.replace(",", "")) > 10_000
+
+
+def test_addresses_that_may_be_wrong_are_said_where_nothing_is_found(
+    tmp_path: Path, capsys
+) -> None:
+    path = wordlist(tmp_path, "randompass")
+    arguments = ["audit", CAPTURE, "--wordlist", str(path), "--processes", "1", "--address"]
+    assert main([*arguments, "192.168.1.51"]) == 0
+    assert "wrong, missing or one too many, every guess at it fails" in capsys.readouterr().err
+    assert main([*arguments, "192.168.1.50"]) == 1
+    assert capsys.readouterr().err == ""
 
 
 def run(tmp_path: Path, *more: str, words: tuple[str, ...] = ("a", "randompass")) -> int:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
 import shutil
+import signal
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, sleep
 
 import pytest
 
@@ -287,6 +291,52 @@ def test_the_command(capsys) -> None:
     }
 
 
+def no_space(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_the_run(
+    tmp_path: Path, capsys
+) -> None:
+    (tmp_path / "file").write_text("")
+    output = str(tmp_path / "file" / "out")
+    assert main(["fuzz", CAPTURE, "--frames", "1000", "--output", output]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err == f"carpproto: cannot write {output}: Not a directory\n"
+
+
+def test_an_error_names_the_file_among_several(tmp_path: Path, capsys) -> None:
+    bad = tmp_path / "bad.pcap"
+    bad.write_bytes(b"no capture at all, this is")
+    for name in (str(bad), str(tmp_path / "missing.pcap")):
+        assert main(["fuzz", CAPTURE, name, "--frames", "1000"]) == 2
+        assert name in capsys.readouterr().err
+
+
+def test_an_interrupt_ends_it_soon_and_says_what_is_noted(tmp_path: Path) -> None:
+    noted = tmp_path / "fuzz.json"
+    command = [sys.executable, "-m", "carpproto", "fuzz", CAPTURE, "--frames", "10000000"]
+    command += ["--processes", "1", "--resume", str(noted)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
+        for _ in range(200):
+            if noted.exists():
+                break
+            sleep(0.05)
+        sleep(1)
+        running.send_signal(signal.SIGINT)
+        began = perf_counter()
+        _, printed = running.communicate(timeout=30)
+        assert perf_counter() - began < 8  # 1 s where nothing else runs
+    assert running.returncode == 130
+    frames = json.loads(noted.read_text())["tally"]["faults"]
+    assert frames > 0
+    assert printed == (
+        f"carpproto: interrupted; {frames} frames are noted in {noted}; "
+        "the same command goes on there\n"
+    )
+
+
 def test_the_command_prints_and_writes_a_finding(monkeypatch, tmp_path: Path, capsys) -> None:
     monkeypatch.setattr(fuzzing, "decode", planted)  # workers are forked with it
     if multiprocessing.get_start_method() != "fork":
@@ -299,6 +349,18 @@ def test_the_command_prints_and_writes_a_finding(monkeypatch, tmp_path: Path, ca
         "finding_1.pcap",
         "test_finding_1.py",
     ]
+    before = (tmp_path / "out" / "finding_1.pcap").stat().st_mtime_ns
+    assert main([*command, "--output", str(tmp_path / "out")]) == 1
+    assert (tmp_path / "out" / "finding_1.pcap").stat().st_mtime_ns == before
+    assert (tmp_path / "out" / "test_finding_2.py").exists()
+    monkeypatch.setattr("carpproto.cli.fuzz.write_case", no_space)
+    capsys.readouterr()
+    assert main([*command, "--output", str(tmp_path / "out")]) == 1
+    printed = capsys.readouterr()
+    assert "FOUND exception" in printed.out
+    assert printed.err.startswith("carpproto: warning: cannot write finding 1 to ")
+    monkeypatch.undo()
+    monkeypatch.setattr(fuzzing, "decode", planted)
     assert main([*command, "--json"]) == 1
     _, finding = map(json.loads, capsys.readouterr().out.splitlines())
     assert finding["kind"] == "exception"
@@ -311,6 +373,7 @@ def test_the_command_prints_and_writes_a_finding(monkeypatch, tmp_path: Path, ca
         (["--frames", "0"], "--frames is 1 or more"),
         (["--vhid", "1"], "--vhid and --address go together"),
         (["--target", "cluster", "--tshark"], "--tshark goes with --target library"),
+        (["--rate", "5"], "--rate goes with --target peer"),
         (["--target", "peer"], "--target peer goes with --interface and --peer"),
         (
             ["--target", "peer", "--interface", "nosuch0", "--peer", "192.0.2.1", "--rate", "0"],

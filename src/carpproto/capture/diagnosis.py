@@ -30,10 +30,12 @@ from carpproto.capture.symptoms import (
     about_gaps,
     about_limits,
     about_senders,
+    out_of_order,
 )
 from carpproto.capture.timeline import Timeline, TimelineBuilder
 from carpproto.capture.wire_faults import (
     PSEUDO,
+    SAME_SEGMENT,
     VHID_0,
     about_destinations,
     about_tallies,
@@ -113,6 +115,7 @@ class Diagnosis:
         self._tallies: dict[tuple[Fault, Member, str], Tally] = {}
         self._announced: dict[Member, set[Address]] = {}
         self._right: dict[Member, int] = {}
+        self._macs: dict[Member, str] = {}  # from which TTL 255 came
         self._wrong: dict[Member, list[Advertisement]] = {}
         self._destinations: dict[Member, dict[Address, int]] = {}
         self._vrrp: dict[tuple[tuple[int, ...], int], Tally] = {}
@@ -154,7 +157,12 @@ class Diagnosis:
             *about_senders(guesses),
             *about_limits(timeline, observer, self._senders.left_out),
         ]
-        return Report(worst_first(findings), guesses, timeline)
+        ordered = worst_first(findings)
+        if out_of_order(observer):
+            unsafe = [found for found in ordered if found.fault is Fault.LIMITS]
+            unsafe = [found for found in unsafe if found.severity is Severity.BAD]
+            ordered = (*unsafe, *(found for found in ordered if found not in unsafe))
+        return Report(ordered, guesses, timeline)
 
     # -- frame by frame ---------------------------------------------------------------------
 
@@ -164,7 +172,10 @@ class Diagnosis:
             return
         if heard.problem is not None:
             text, fault = refusal(heard)
-            self._tally(fault, member, str(heard.problem.reason), heard.frame, text)
+            kind = str(heard.problem.reason)
+            if fault is Fault.WRONG_TTL and self._on_this_segment(heard):
+                kind = SAME_SEGMENT
+            self._tally(fault, member, kind, heard.frame, text)
         elif heard.checksum is Checksum.PSEUDO_HEADER:
             self._tally(Fault.WRONG_CHECKSUM, member, PSEUDO, heard.frame, "")
         if heard.group.vhid == 0:
@@ -181,7 +192,18 @@ class Diagnosis:
             seen = self._destinations.setdefault(member, {})
             if heard.destination in seen or len(seen) < 8:
                 seen[heard.destination] = heard.frame
+        if heard.source_mac is not None and len(self._macs) < _TALLIES:
+            self._macs.setdefault(member, heard.source_mac)
         self._watch(heard, member)
+
+    def _on_this_segment(self, heard: Heard) -> bool:
+        """Whether no router has forwarded it: that would have made the Ethernet source its own."""
+        vhid = f"{heard.group.vhid:02x}"
+        return heard.source_mac in (
+            f"00:00:5e:00:01:{vhid}",
+            f"00:00:5e:00:00:{vhid}",
+            self._macs.get((heard.group, heard.source)),
+        ) and (heard.source_mac is not None)
 
     def _not_authentic(self, heard: Heard, member: Member) -> None:
         if heard.authentic is not False or heard.problem is not None:
@@ -258,6 +280,7 @@ class Diagnosis:
             for address in addresses
         }
         searches = 0
+        told: list[tuple[Group, Address, Tally, tuple[str, ...]]] = []
         for (group, source), samples in self._wrong.items():
             tally = self._tallies.get((Fault.WRONG_HMAC, (group, source), ""), Tally())
             reasons: dict[str, None] = {}
@@ -265,9 +288,14 @@ class Diagnosis:
                 searches += 1
                 if searches <= _SEARCHES:
                     reasons.update(dict.fromkeys(self._explain(sample, candidates)))
+            told.append((group, source, tally, tuple(reasons)))
+        # Nobody agrees with what the command was told, and all disagree in the same way.
+        alike = len({reasons for *_, reasons in told}) == 1 and not self._right
+        suspect = alike and len(told) > 1
+        for group, source, tally, reasons_of in told:
             right = self._right.get((group, source), 0)
             of = f"{tally.count} of {tally.count + right} advertisements" if right else "the HMAC"
-            why = "; ".join(reasons) or "no near miss of passphrase or addresses explains it"
+            why = "; ".join(reasons_of) or "no near miss of passphrase or addresses explains it"
             yield Finding(
                 Severity.BAD,
                 Fault.WRONG_HMAC,
@@ -275,8 +303,12 @@ class Diagnosis:
                 (source,),
                 f"{of} of {source} in {group} {'do' if right else 'does'} not fit this passphrase "
                 f"and these addresses: {why}",
-                f"Make passphrase and virtual addresses of {source} those of the group."
-                if reasons
+                "All senders contradict what this command was told, and in the same way: the "
+                "passphrase or the addresses that it was given are the suspect. Compare them "
+                "first."
+                if suspect
+                else f"Make passphrase and virtual addresses of {source} those of the group."
+                if reasons_of
                 else f"Compare the passphrase of {source}; its addresses, too, may be others.",
                 tuple(tally.frames),
                 tally.count,

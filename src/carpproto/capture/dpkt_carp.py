@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import dpkt
-from dpkt import ip, ip6
+from dpkt import ip, ip6, vrrp
 
-from carpproto.core.advertisement import LENGTH, PROTOCOL, Advertisement, decode
+from carpproto.core.advertisement import LENGTH, PROTOCOL, VERSION, Advertisement, decode
 
 if TYPE_CHECKING:  # dpkt has no types
 
@@ -76,22 +76,52 @@ class CARP(_Packet):
 
     @property
     def advertisement(self) -> Advertisement:
-        """The same as the library has it; `DecodeError` for a wrong checksum or version."""
+        """The same as the library has it; `DecodeError` for a wrong checksum or version.
+
+        The checksum is taken to be of the 36 bytes alone. IPv6 advertisements of NetBSD's
+        ip_carp.c 1.120 and later have the pseudo-header in it, whose addresses are in the IP
+        packet: `decode` those with ``pseudo_header``.
+        """
         return decode(self.pack_hdr()[:LENGTH])
 
 
 def register() -> None:
-    """Let ``dpkt.ip.IP`` and ``dpkt.ip6.IP6`` make a `CARP` of protocol 112 from now on.
+    """Let ``dpkt.ip.IP`` and ``dpkt.ip6.IP6`` make a `CARP` of CARP from now on.
 
-    That is for the whole process, and takes VRRP's place, which then comes as `CARP`, too.
+    That is for the whole process. VRRP, which has the same protocol number, stays dpkt's VRRP,
+    told apart by version, lengths and checksum. What is neither has its bytes as ``data``, and
+    the IP packet no attribute ``carp``: what is shorter than 36 bytes, or not of version 2.
     """
     for kind in (ip.IP, ip6.IP6):
-        cast(Any, kind).set_proto(PROTOCOL, CARP)
+        cast(Any, kind).set_proto(PROTOCOL, _read)
+
+
+def _read(payload: bytes) -> Any:
+    """What dpkt is to make of a payload; ``dpkt.UnpackError`` leaves it the bytes."""
+    if _is_vrrp(payload):
+        return cast(Any, vrrp).VRRP(payload)
+    if len(payload) >= LENGTH and payload[0] >> 4 == VERSION:
+        return CARP(payload)
+    raise cast(Any, dpkt).UnpackError("neither CARP nor VRRP")
+
+
+def _is_vrrp(payload: bytes) -> bool:
+    """The rule of `carpproto.capture.observation`: RFC 3768, section 5.1, RFC 9568, section 5.2.
+
+    Without the family, since dpkt has one table for both: version 2 is IPv4's alone, and nothing
+    of version 3 is CARP.
+    """
+    if len(payload) < 8 or payload[0] & 15 != 1 or not payload[3]:
+        return False
+    version, count = payload[0] >> 4, payload[3]
+    size = 8 + 4 * count
+    sums_up = int.from_bytes(payload, "big") % 0xFFFF == 0
+    if version == 3 and len(payload) >= size:
+        return not (count == 7 and len(payload) == LENGTH and sums_up)
+    return version == 2 and len(payload) == size + 8 and sums_up
 
 
 def unregister() -> None:
     """Let dpkt read protocol 112 as VRRP again."""
-    from dpkt import vrrp
-
     for kind in (ip.IP, ip6.IP6):
-        cast(Any, kind).set_proto(PROTOCOL, vrrp.VRRP)
+        cast(Any, kind).set_proto(PROTOCOL, cast(Any, vrrp).VRRP)

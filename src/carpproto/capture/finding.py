@@ -28,6 +28,7 @@ class Fault(Enum):
 
     TWO_MASTERS = "two masters"
     SPLIT_BRAIN = "split brain"
+    NO_MASTER = "no master"
     WRONG_HMAC = "wrong hmac"
     FORGED = "forged"
     REPLAY = "replay"
@@ -41,6 +42,8 @@ class Fault(Enum):
     FLAPPING = "flapping"
     LOSS = "loss"
     JITTER = "jitter"
+    ANNOUNCEMENTS = "announcements"
+    COPIES = "copies"
     GROUP = "multicast group"
     FAILOVER = "failover"
     SENDER = "sender"

@@ -23,6 +23,10 @@ from carpproto.core.frame import (
 
 ETHERNET = 1
 
+# Where the last byte of the packet type, of the address length, the address and the ethertype
+# are, and the size: LINKTYPE_LINUX_SLL and LINKTYPE_LINUX_SLL2.
+_COOKED = {113: (1, 5, 6, 14, 16), 276: (10, 11, 12, 0, 20)}
+
 _FAMILIES = {ETHERTYPE_IPV4: 4, ETHERTYPE_IPV6: 6}
 # AF_INET; AF_INET6 of NetBSD and OpenBSD, FreeBSD, macOS, and Linux.
 _BSD_FAMILIES = {2: 4, 24: 6, 28: 6, 30: 6, 10: 6}
@@ -50,6 +54,31 @@ def payload_of(record: Record) -> bytes | None:
         return peel_payload(record.data)
     packet = peel_record(record)
     return None if packet is None else packet.payload
+
+
+def as_ethernet(record: Record) -> bytes | None:
+    """The frame of an Ethernet record, or of a Linux cooked one as it was on Ethernet.
+
+    None on other link layers. A cooked header has no destination: it is the broadcast address
+    here where the packet was for several, or was sent by this host, else 00:00:00:00:00:00. The
+    source is zero, too, where the header has no address of six bytes.
+    """
+    data = record.data
+    if record.linktype == ETHERNET:
+        return data
+    if record.linktype not in _COOKED:
+        return None
+    type_at, length_at, address_at, ethertype_at, size = _COOKED[record.linktype]
+    if len(data) < size:
+        return None
+    to_several = data[type_at] in (1, 2, 4)  # PACKET_BROADCAST, PACKET_MULTICAST, PACKET_OUTGOING
+    six = data[length_at] == 6
+    return (
+        (b"\xff" if to_several else b"\0") * 6
+        + (data[address_at : address_at + 6] if six else bytes(6))
+        + data[ethertype_at : ethertype_at + 2]
+        + data[size:]
+    )
 
 
 def _raw(family: int | None, data: bytes) -> Packet | None:

@@ -14,13 +14,14 @@ from carpproto.capture.finding import Fault, Finding, Severity
 from carpproto.capture.happenings import Happening
 from carpproto.capture.hearing import Ears, Hearing
 from carpproto.capture.observation import Group
-from carpproto.capture.reigns import SECOND, Began, Overlap, Reign
+from carpproto.capture.reigns import SECOND, Began, Ended, Overlap, Reign
 from carpproto.capture.timeline import Lane, Timeline
 from carpproto.core.addresses import Address
 
 _SETTLES = 1.2  # seconds in which UCarp, which listens once a second, settles who is MASTER
 _SHORT_REIGNS = 3  # so many MASTERs that did not last are no election any more
 _FAILOVERS = 20  # that are told one by one
+_LONG_WITHOUT = 3  # master-down times without a MASTER that somebody took over after all
 _ALL_DEMOTED = 240  # what a demoted host advertises at the most
 
 Member = tuple[Group, Address]
@@ -46,6 +47,7 @@ def about_masters(timeline: Timeline, known: Circumstances) -> list[Finding]:
     return [
         *_two_masters(timeline, known),
         *_out_of_sight(timeline, known),
+        *_without_master(timeline, known),
         *_flapping(timeline),
         *_intervals(timeline, known),
         *_demotions(timeline, known),
@@ -213,6 +215,58 @@ def _settled(reign: Reign) -> str:
     return ""
 
 
+# -- no MASTER --------------------------------------------------------------------------------
+
+
+def _without_master(timeline: Timeline, known: Circumstances) -> Iterable[Finding]:
+    """Times in which nobody took over, over either family, from a MASTER that was gone."""
+    lanes = {(lane.group, lane.source): lane for lane in timeline.lanes}
+    begin, end = timeline.begin or 0, timeline.end or 0
+    by_group: dict[Group, list[Reign]] = defaultdict(list)
+    for reign in timeline.reigns:
+        if reign.group.vhid:
+            by_group[reign.group].append(reign)
+    for group, reigns in by_group.items():
+        last = reigns[0]
+        following: list[Reign | None] = [*reigns[1:], None]
+        for after in following:
+            down = _master_down(lanes[group, last.source])
+            frames: tuple[int, ...]
+            if after is None:
+                without, allowed, frames = end - last.last, down, (last.last_frame,)
+            else:
+                without, allowed = after.start - last.last, _LONG_WITHOUT * down
+                frames = (last.last_frame, after.first_frame)
+            if without > allowed and (group, last.source) not in known.crafted:
+                since = (last.last - begin) / SECOND
+                until = "to the end" if after is None else f"for {without / SECOND:.1f} s"
+                how = "bowed out" if last.ended is Ended.BOWED_OUT else "fell silent"
+                yield Finding(
+                    Severity.BAD,
+                    Fault.NO_MASTER,
+                    group,
+                    (last.source,),
+                    f"{group} had no MASTER from {since:.2f} s {until}: {last.source} {how}, and "
+                    + ("nobody took over." if after is None else f"{after.source} was next.")
+                    + f" Another member would have taken over after {down / SECOND:.1f} s.",
+                    "See whether the group has another member that is up, in BACKUP, and on this "
+                    "segment.",
+                    frames,
+                    len(frames),
+                )
+            if after is not None and after.last >= last.last:
+                last = after
+
+
+def _master_down(lane: Lane) -> int:
+    """Nanoseconds after which a BACKUP with the same interval takes over, but at least one second.
+
+    Intervals below a second are beyond what a capture's clock and a busy host keep to.
+    """
+    advbase, advskew = lane.latest or (1, 0)
+    return max(SECOND, (3 * 256 * advbase + advskew) * SECOND // 256)
+
+
 # -- changes that do not settle ---------------------------------------------------------------
 
 
@@ -314,16 +368,21 @@ def _demotions(timeline: Timeline, known: Circumstances) -> Iterable[Finding]:
             continue
         if (group, source) in known.crafted:
             continue
-        stuck = _still_demoted(lanes[group, source], steps[-1])
+        lane = lanes[group, source]
+        stuck = _still_demoted(lane, steps[-1])
+        ceased = (timeline.end or 0) - lane.last > _master_down(lane)
+        if stuck and ceased:
+            how = "and then ceased to advertise: whether it still is cannot be seen here."
+        else:
+            how = "and still is at the end: stuck." if stuck else "and recovered."
         said = "; ".join(f"{text} in frame {frame}" for _, frame, text in steps[:4])
         yield Finding(
-            Severity.BAD,
+            Severity.BAD if stuck and not ceased else Severity.NOTE,
             Fault.DEMOTION,
             group,
             (source,),
             f"{source} demoted itself in {group} ({said}"
-            f"{'; ...' if len(steps) > 4 else ''}), "
-            + ("and still is at the end: stuck." if stuck else "and recovered."),
+            f"{'; ...' if len(steps) > 4 else ''}), {how}",
             "On that host: is another interface with CARP down or without carrier, do its "
             "advertisements fail to leave, did somebody set the demotion? FreeBSD: sysctl "
             "net.inet.carp.demotion (12.1 keeps 240 for ever after three send errors: subtract "

@@ -13,7 +13,7 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
-from carpproto.capture.link import ETHERNET, LINK_TYPES, peel_record
+from carpproto.capture.link import ETHERNET, LINK_TYPES, as_ethernet, peel_record
 from carpproto.capture.packets import Seen, decoded
 from carpproto.capture.reader import Record
 from carpproto.core.addresses import Address, format_mac
@@ -24,6 +24,9 @@ from carpproto.core.frame import ETHERTYPE_ARP, ETHERTYPE_IPV6, TAGS, Packet, pe
 
 _ICMPV6, _NEIGHBOR_ADVERTISEMENT = 58, 136
 _TARGET_LINK_LAYER_ADDRESS = 2
+_COPIED_WITHIN = 10_000_000  # nanoseconds between a frame and its copy
+_LONGEST_COPY = 2048  # bytes
+_RECENT = 256  # frames among which copies are looked for
 _ETHERNET_IPV4 = b"\x00\x01\x08\x00\x06\x04"  # ARP: hardware, protocol, lengths of both
 
 
@@ -146,7 +149,11 @@ class Observer:
     ``authenticators`` by vhid say which advertisements are authentic. After the iteration
     ``first`` and ``last`` are the times of the first and the last record in nanoseconds since
     1970 (None: there was none), ``records`` their number and ``backwards`` how many were
-    stamped earlier than one before them; those count as simultaneous with it.
+    stamped earlier than one before them, by ``furthest_back`` nanoseconds at the most; those count
+    as simultaneous with it. ``copies`` counts frames that were identical to one at most 10 ms
+    before, as captures of several interfaces or of a mirror port have them: they are left out,
+    and ``copy_frames`` are the first of them. ``neighbors`` is whether there was any ARP or
+    neighbor advertisement.
     """
 
     def __init__(
@@ -158,6 +165,11 @@ class Observer:
         self.last: int | None = None
         self.records: int = 0
         self.backwards: int = 0
+        self.furthest_back: int = 0
+        self.copies: int = 0
+        self.copy_frames: list[int] = []
+        self.neighbors: bool = False
+        self._recent: dict[tuple[bytes, bytes], int] = {}
 
     def __iter__(self) -> Iterator[Observation]:
         """The observations. Raises `DecodeError` (``unknown format``) for a link type unknown."""
@@ -170,6 +182,7 @@ class Observer:
                 self.first = self.last = now
             elif now < self.last:
                 self.backwards += 1
+                self.furthest_back = max(self.furthest_back, self.last - now)
                 now = self.last
             else:
                 self.last = now
@@ -179,18 +192,44 @@ class Observer:
                 yield Unreadable(record.number, now, (), None, None, None, error)
                 continue
             if packet is not None:
+                if self._copied(record, packet, now):
+                    continue
                 yield self._protocol_112(record, packet, now)
-            elif record.linktype == ETHERNET:
-                announced = _announcement(record.number, now, record.data)
+                continue
+            frame = as_ethernet(record)
+            if frame is not None:
+                self.neighbors = self.neighbors or _of_neighbors(frame)
+                announced = _announcement(record.number, now, frame)
                 if announced is not None:
                     yield announced
 
+    def _copied(self, record: Record, packet: Packet, now: int) -> bool:
+        """Whether this is one more copy of a frame that was here just now."""
+        if len(record.data) > _LONGEST_COPY:
+            return False
+        # A cooked header names the interface, which differs between copies.
+        link = record.data[: packet.ip_offset] if record.linktype == ETHERNET else b""
+        key = link, record.data[packet.ip_offset :]
+        before = self._recent.pop(key, None)
+        self._recent[key] = now
+        if len(self._recent) > _RECENT:
+            del self._recent[next(iter(self._recent))]
+        if before is None or now - before > _COPIED_WITHIN:
+            return False
+        self.copies += 1
+        if len(self.copy_frames) < 8:
+            self.copy_frames.append(record.number)
+        return True
+
     def _protocol_112(self, record: Record, packet: Packet, now: int) -> Observation:
-        frame = record.data
+        frame = as_ethernet(record)
         source_mac = destination_mac = None
         vlans: tuple[int, ...] = ()
-        if record.linktype == ETHERNET:
-            destination_mac, source_mac = _mac(frame[:6]), _mac(frame[6:12])
+        if frame is not None:
+            if record.linktype == ETHERNET:
+                destination_mac, source_mac = _mac(frame[:6]), _mac(frame[6:12])
+            elif any(frame[6:12]):
+                source_mac = _mac(frame[6:12])
             if int.from_bytes(frame[12:14], "big") in TAGS:
                 vlans = peel_ethernet(frame).vlans
         vrrp = _vrrp(packet)
@@ -269,6 +308,22 @@ def _vrrp(packet: Packet) -> int:
 
 def _sums_up(payload: bytes) -> bool:
     return int.from_bytes(payload, "big") % 0xFFFF == 0
+
+
+def _of_neighbors(frame: bytes) -> bool:
+    """Whether it is ARP or a neighbor advertisement of any kind."""
+    try:
+        ethernet = peel_ethernet(frame)
+    except DecodeError:
+        return False
+    if ethernet.ethertype == ETHERTYPE_ARP:
+        return True
+    body = frame[ethernet.length :]
+    return (
+        ethernet.ethertype == ETHERTYPE_IPV6
+        and body[6:7] == bytes((_ICMPV6,))
+        and body[40:41] == bytes((_NEIGHBOR_ADVERTISEMENT,))
+    )
 
 
 def _announcement(number: int, now: int, frame: bytes) -> Announced | None:

@@ -6,8 +6,10 @@ gives the same bytes of SVG.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from os import PathLike, fspath
+from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from carpproto.capture.happenings import Event, Happening
@@ -17,12 +19,13 @@ from carpproto.capture.timeline import Lane, Timeline
 from carpproto.core.addresses import Address
 from carpproto.core.errors import ConfigError
 
-FORMATS = (".svg", ".png")
+FORMATS = (".svg", ".png", ".SVG", ".PNG")
 """How the name of a picture ends."""
 
 MAX_LANES = 40
 """Lanes of one picture; sources that were MASTER for longest come first."""
 
+_log = logging.getLogger(__name__)
 _MAX_DRAWN = 2000  # marks of one kind
 _MASTER, _TWO, _IDLE = "#2c7a4b", "#c62828", "#d9dee3"
 _LATE = "#e8a33d"
@@ -54,15 +57,20 @@ _MARKS = {
 def draw(
     found: Timeline, path: str | PathLike[str], *, title: str = "", groups: Sequence[Group] = ()
 ) -> None:
-    """Draw a timeline into a file whose name ends in ``.svg`` or ``.png``.
+    """Draw a timeline into a file whose name ends in ``.svg`` or ``.png``, or that in capitals.
 
-    Only the groups named, all without names. Raises `ConfigError` where the name ends in
-    something else, where there is nothing to draw, or where matplotlib is missing.
+    Only the groups named, all without names. Where there are more sources than `MAX_LANES`, the
+    picture says how many are left out, and so does a warning of the logger
+    ``carpproto.capture.picture``, which goes to stderr unless the program has set up logging.
+    Raises `ConfigError` where the name ends in something else, where there is nothing to draw,
+    where the file cannot be written, or where matplotlib is missing.
     """
     name = fspath(path)
-    if not name.endswith(FORMATS):
+    ending = Path(name).suffix
+    if ending not in FORMATS:
         raise ConfigError(f"{name} is no picture; its name ends in {' or '.join(FORMATS)}")
-    lanes = _lanes(found, groups or found.groups)
+    wanted = _wanted(found, groups or found.groups)
+    lanes = _lanes(wanted)
     if not lanes or found.begin is None or found.end is None:
         raise ConfigError("there is no advertisement to draw")
     try:
@@ -79,26 +87,43 @@ def draw(
     }
     with cast(Any, matplotlib).rc_context(settings):
         figure = cast(Any, Figure)(figsize=(11, 1.9 + 0.62 * len(lanes)), layout="constrained")
-        _fill(figure, found, lanes, title)
-        metadata = {"Date": None} if name.endswith(".svg") else {"Software": None}
-        figure.savefig(name, dpi=110, metadata=metadata)
+        left_out = _left_out(len(wanted) - len(lanes), len(wanted))
+        _fill(figure, found, lanes, title, left_out)
+        kind = ending[1:].lower()
+        metadata = {"Date": None} if kind == "svg" else {"Software": None}
+        try:
+            figure.savefig(name, format=kind, dpi=110, metadata=metadata)
+        except OSError as error:
+            raise ConfigError(f"cannot write {name}: {error.strerror or error}") from None
+    if left_out:
+        _log.warning("%s: %s", name, left_out)
 
 
-def _lanes(found: Timeline, groups: Sequence[Group]) -> list[Lane]:
-    """Those to draw, by group, IPv4 first, and in each by address."""
+def _left_out(missing: int, count: int) -> str:
+    """What a picture says of the lanes that it lacks; nothing where it has all."""
+    return f"{missing} of {count} sources are left out" if missing else ""
+
+
+def _wanted(found: Timeline, groups: Sequence[Group]) -> list[Lane]:
+    """The lanes of groups, those that were MASTER for longest first."""
     wanted = [lane for lane in found.lanes if lane.group in groups]
     held: dict[tuple[Group, Address], int] = {}
     for reign in found.reigns:
         key = reign.group, reign.source
         held[key] = held.get(key, 0) + reign.last - reign.start
     wanted.sort(key=lambda lane: -held.get((lane.group, lane.source), -1))
+    return wanted
+
+
+def _lanes(wanted: list[Lane]) -> list[Lane]:
+    """Those to draw, by group, IPv4 first, and in each by address."""
     return sorted(
         wanted[:MAX_LANES],
         key=lambda lane: (lane.group, lane.source.version, int(lane.source)),
     )
 
 
-def _fill(figure: Any, found: Timeline, lanes: list[Lane], title: str) -> None:
+def _fill(figure: Any, found: Timeline, lanes: list[Lane], title: str, left_out: str) -> None:
     begin = found.begin or 0
     length = max(((found.end or 0) - begin) / SECOND, 0.001)
     axes = figure.add_subplot()
@@ -131,7 +156,7 @@ def _fill(figure: Any, found: Timeline, lanes: list[Lane], title: str) -> None:
     axes.set_yticklabels([_name(lane, several) for lane in lanes])
     axes.set_ylim(len(lanes) - 0.45, -0.62)
     axes.set_xlim(-0.01 * length, 1.01 * length)
-    axes.set_xlabel("seconds of the capture")
+    axes.set_xlabel("\n".join(filter(None, ("seconds of the capture", left_out))))
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x", color="#eceff2", zorder=0)
     axes.set_axisbelow(True)

@@ -16,6 +16,7 @@ from carpproto.capture.timeline import Timeline
 from carpproto.core.addresses import Address
 
 _GAPS = 3  # gaps in what a source sends from which on it is bad
+_OUT_OF_ORDER = 10_000_000  # nanoseconds: what queues of one capturing host may mix up
 _UNEVEN = 0.25  # intervals by which the lateness of advertisements may vary
 
 
@@ -111,17 +112,56 @@ def about_limits(timeline: Timeline, observer: Observer, senders: int) -> Iterab
     if said:
         yield Finding(Severity.BAD, Fault.LIMITS, None, (), "; ".join(said), "", (), 1)
     if observer.backwards:
+        far = out_of_order(observer)
         yield Finding(
-            Severity.WARNING,
+            Severity.BAD if far else Severity.WARNING,
             Fault.LIMITS,
             None,
             (),
-            f"{observer.backwards} frames are stamped earlier than one before them: several "
-            "capture points, or a clock that was set. Durations may be wrong.",
-            "Capture at one place, with one clock.",
+            f"{observer.backwards} frames are stamped earlier than one before them, by up to "
+            f"{observer.furthest_back / 1e9:.3f} s: several capture points, or a clock that was "
+            "set. "
+            + (
+                "What is said of who was MASTER when, and of anything else that rests on the "
+                "order of frames, is unsafe."
+                if far
+                else "Durations may be wrong by so much."
+            ),
+            "Sort it by time (reordercap IN OUT) if its files were joined; else capture at one "
+            "place, with one clock.",
             (),
             observer.backwards,
         )
+    if observer.copies:
+        yield Finding(
+            Severity.NOTE,
+            Fault.COPIES,
+            None,
+            (),
+            f"{observer.copies} frame{'s are copies' if observer.copies > 1 else ' is a copy'} of "
+            "one at most 10 ms before, byte for byte, and left out: a capture of several "
+            "interfaces (tcpdump -i any) or of a mirror port, or a switch that reflects",
+            "",
+            tuple(observer.copy_frames),
+            observer.copies,
+        )
+    if timeline.lanes and not observer.neighbors:
+        yield Finding(
+            Severity.NOTE,
+            Fault.ANNOUNCEMENTS,
+            None,
+            (),
+            "no announcement is in this capture (was it filtered for protocol 112?): healed "
+            "splits and clashes of groups may not be seen",
+            "",
+            (),
+            1,
+        )
+
+
+def out_of_order(observer: Observer) -> bool:
+    """Whether frames are so far out of the order of time that nothing can be concluded."""
+    return observer.furthest_back > _OUT_OF_ORDER
 
 
 def about_announcements(timeline: Timeline) -> Iterable[Finding]:

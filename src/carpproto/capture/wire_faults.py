@@ -18,6 +18,9 @@ from carpproto.core.replay_guard import Doubt
 PSEUDO = "pseudo"
 """The kind of tally of right checksums with pseudo-header."""
 
+SAME_SEGMENT = "same segment"
+"""The kind of tally of wrong TTLs that no router made."""
+
 VHID_0 = "vhid"
 """The kind of tally of advertisements with vhid 0."""
 
@@ -60,6 +63,14 @@ def _in_words(
     """What a tally says, and what to change."""
     times = "1 advertisement" if tally.count == 1 else f"{tally.count} advertisements"
     if fault is Fault.WRONG_TTL:
+        if kind == SAME_SEGMENT:
+            return (
+                f"{times} of {source} in {group} did not have TTL 255 ({tally.text}): the sender "
+                "does not set it, as the Ethernet source is this segment's, and a router would "
+                "have put its own there. Receivers drop it.",
+                f"See what {source} runs, or what on this segment rewrites its packets or sends "
+                "in its name.",
+            )
         return (
             f"{times} of {source} in {group} did not have TTL 255 ({tally.text}): it came "
             "through a router, or was forged from elsewhere. Receivers drop it.",

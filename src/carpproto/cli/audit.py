@@ -17,7 +17,16 @@ from carpproto.cli.verify import PROFILES
 from carpproto.core.addresses import Address, parse_address
 from carpproto.core.advertisement import Advertisement
 from carpproto.core.errors import ConfigError
-from carpproto.testing.audit import GRAPHICS_CARD, Found, Guessed, Target, audit, target
+from carpproto.testing.audit import (
+    GRAPHICS_CARD,
+    MEASURED,
+    Found,
+    Guessed,
+    Target,
+    audit,
+    measured,
+    target,
+)
 
 HELP = "how long a passphrase would withstand guessing"
 DESCRIPTION = (
@@ -89,7 +98,10 @@ def run(arguments: argparse.Namespace) -> int:
             progress=advance,
         )
     workers = arguments.processes or os.cpu_count() or 1
-    _print(targets, guessed, workers, arguments)
+    long_enough = guessed
+    if guessed.seconds < MEASURED:
+        long_enough = measured(targets, profile=PROFILES[arguments.profile])
+    _print(targets, guessed, long_enough.rate, workers, arguments)
     return 1 if guessed.found else 0
 
 
@@ -139,16 +151,20 @@ def progress_bar(total: int, unit: str) -> Generator[Callable[[int], object], No
 
 
 def _print(
-    targets: list[Target], guessed: Guessed, workers: int, arguments: argparse.Namespace
+    targets: list[Target],
+    guessed: Guessed,
+    of_one: float,
+    workers: int,
+    arguments: argparse.Namespace,
 ) -> None:
-    rate = guessed.rate * workers
+    rate = of_one * workers
     found = {one.vhid: one for one in guessed.found}
     if arguments.json:
         print_json({"part": "rate", "guesses": guessed.guesses, "a_second": round(rate)})
     else:
         print(
-            f"{guessed.guesses} guesses, {guessed.rate:,.0f} a second and process, {rate:,.0f} "
-            f"with {workers}"
+            f"{guessed.guesses} {'guess' if guessed.guesses == 1 else 'guesses'}, "
+            f"{of_one:,.0f} a second and process, {rate:,.0f} with {workers}"
         )
     for one in targets:
         hit = found.get(one.vhid)
@@ -156,6 +172,11 @@ def _print(
             print_json({"part": "group", "vhid": one.vhid, **_as_json(hit, arguments.show)})
         else:
             print(f"vhid {one.vhid}: {_words(hit, arguments.show)}")
+    if len(found) < len(targets):
+        warn(
+            "where an address of a group is wrong, missing or one too many, every guess at it "
+            "fails, the right one, too: compare --address with the hosts' own"
+        )
     if arguments.json:
         spaces = {
             what: {"here": space / 2 / rate if rate else None, "card": space / 2 / GRAPHICS_CARD}

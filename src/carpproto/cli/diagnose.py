@@ -9,12 +9,12 @@ from textwrap import wrap
 from typing import Any
 
 from carpproto.capture.diagnosis import Report, by_vhid, diagnose
-from carpproto.capture.finding import Finding, Severity
+from carpproto.capture.finding import Fault, Finding, Severity
 from carpproto.capture.observation import Observer
 from carpproto.capture.senders import Guess
 from carpproto.cli.progress import open_with_progress
 from carpproto.cli.text import print_json, printable, warn
-from carpproto.cli.timeline import add_meant, meant
+from carpproto.cli.timeline import add_meant, meant, not_there
 
 HELP = "what is wrong in a capture, and what to change"
 DESCRIPTION = (
@@ -38,23 +38,40 @@ def run(arguments: argparse.Namespace) -> int:
     known = meant(arguments)
     with open_with_progress(arguments.file) as capture:
         report = diagnose(Observer(capture, by_vhid(known)), known)
+    missing = not_there(known, report.timeline)
     if arguments.json:
         for found in report.findings:
             print_json(_as_json(found))
         for guess in report.guesses:
             print_json(_guess_as_json(guess))
+        if not report.timeline.lanes:
+            print_json({"part": "nothing", "text": nothing(report)})
     else:
         width = get_terminal_size().columns if sys.stdout.isatty() else None
-        print("\n".join(describe(report, width)))
+        print("\n".join(describe(report, width, missing=missing is not None)))
     if capture.warning is not None:
         warn(capture.warning)
     if not report.timeline.lanes:
-        warn("there is no CARP advertisement in this capture")
+        return 1
+    if missing is not None:
+        warn(missing)
+        return 1
     return 0 if report.healthy else 1
 
 
-def describe(report: Report, width: int | None = None) -> list[str]:
-    """A diagnosis as lines for people, broken to fit ``width`` columns if that is given."""
+def nothing(report: Report) -> str:
+    """Why a capture without advertisements says nothing."""
+    why = "there is no CARP advertisement in this capture"
+    if any(found.fault is Fault.NOT_AN_ADVERTISEMENT for found in report.findings):
+        why += " that could be read"
+    return f"nothing could be diagnosed: {why}"
+
+
+def describe(report: Report, width: int | None = None, *, missing: bool = False) -> list[str]:
+    """A diagnosis as lines for people, broken to fit ``width`` columns if that is given.
+
+    ``missing``: the group that was asked for is not in the capture.
+    """
     lines: list[str] = []
     for found in report.findings:
         lines.append(printable(f"{_WORDS[found.severity]}: {found.text}"))
@@ -65,7 +82,11 @@ def describe(report: Report, width: int | None = None) -> list[str]:
         if found.change:
             lines.append(printable(f"    {found.change}"))
     bad = sum(found.severity is Severity.BAD for found in report.findings)
-    lines.append(f"{bad} bad finding{'' if bad == 1 else 's'}" if bad else "nothing bad was found")
+    if bad or not report.timeline.lanes:
+        lines += [f"{bad} bad finding{'' if bad == 1 else 's'}"] if bad else []
+        lines += [] if report.timeline.lanes else [nothing(report)]
+    else:
+        lines.append(f"nothing bad was found{' in the other groups' if missing else ''}")
     if width is None:
         return lines
     return [

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import argparse
 import os
+from pathlib import Path
 from typing import Any
 
 from carpproto.cli.decode import open_file
-from carpproto.cli.text import print_json, printable, warn
+from carpproto.cli.text import print_json, printable, refuse, warn
 from carpproto.cli.verify import read_passphrase
 from carpproto.core.config import VirtualHostConfig
-from carpproto.core.errors import ConfigError
-from carpproto.simulation.campaign import CHUNK, run_campaign
+from carpproto.core.errors import ConfigError, DecodeError
+from carpproto.simulation.campaign import Task, load_tally, run_campaign, task_name
+from carpproto.simulation.random_scenario import EVERYTHING
 from carpproto.testing.fuzz_campaign import (
+    CHUNK,
     TARGETS,
     cases,
     frames_of_a_run,
@@ -21,7 +24,7 @@ from carpproto.testing.fuzz_campaign import (
     task,
 )
 from carpproto.testing.fuzz_peer import fuzz_peer
-from carpproto.testing.fuzz_report import Case, write_case
+from carpproto.testing.fuzz_report import Case, check_directory, free_name, write_case
 from carpproto.testing.fuzzing import Spec
 
 HELP = "mutate a capture's frames, and see what takes them badly"
@@ -31,7 +34,10 @@ DESCRIPTION = (
     "gives the same frames. Exit status 1 if something was found."
 )
 PEER = "peer"
+RATE = 200
+"""Frames a second that a peer gets, unless told."""
 
+_INTERRUPTED = 130  # as shells have it: 128 and SIGINT
 _SHOWN = 20  # findings that are made small and printed
 _RUNS_TO_CHUNK = 8  # at least so many calls for each process
 
@@ -46,7 +52,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", metavar="FILE", nargs="+", help="pcap or pcapng")
     parser.add_argument("--target", choices=[*TARGETS, PEER], default="library")
     parser.add_argument(
-        "--frames", type=int, default=100_000, metavar="N", help="how many to make: 100000"
+        "--frames",
+        type=int,
+        default=100_000,
+        metavar="N",
+        help="how many to make: 100000; rounded up to whole blocks of 1000 (library) or clusters "
+        "of 50, and exact for a peer",
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="0 unless given")
     parser.add_argument("--vhid", type=int, metavar="N", help="the group that signs and hears")
@@ -61,34 +72,56 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--resume", metavar="F", help="note there what was run, and do not run it again"
     )
     parser.add_argument(
-        "--output", metavar="DIR", help="write each finding there, as a pcap and a pytest file"
+        "--output",
+        metavar="DIR",
+        help="write each finding there, as a pcap and a pytest file; no file is overwritten",
     )
     parser.add_argument("--interface", metavar="IF", help="where the peer is (peer; Linux, root)")
     parser.add_argument("--peer", metavar="A", help="the peer's own address (peer)")
-    parser.add_argument(
-        "--rate", type=int, default=200, metavar="N", help="frames a second: 200 (peer)"
-    )
+    parser.add_argument("--rate", type=int, metavar="N", help=f"frames a second: {RATE} (peer)")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; returns its exit status."""
-    if arguments.frames < 1:
-        raise ConfigError("--frames is 1 or more")
+    _check(arguments)
     spec = make_spec(
         _frames(arguments.files), _config(arguments), arguments.seed, _signs(arguments)
     )
+    if arguments.output is not None:
+        check_directory(arguments.output)
     if arguments.target == PEER:
         return _fuzz_peer(spec, arguments)
+    work = task(spec, arguments.target, arguments.tshark)
+    try:
+        return _campaign(spec, work, arguments)
+    except KeyboardInterrupt:
+        _say_interrupted(arguments.resume, work)
+        return _INTERRUPTED
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """Refuse options that do not go together, before anything is read."""
+    if arguments.frames < 1:
+        raise ConfigError("--frames is 1 or more")
     if arguments.tshark and arguments.target != "library":
         raise ConfigError("--tshark goes with --target library")
+    if arguments.target != PEER:
+        for option in ("interface", "peer", "rate"):
+            if getattr(arguments, option) is not None:
+                raise ConfigError(f"--{option} goes with --target peer")
+
+
+def _campaign(spec: Spec, work: Task, arguments: argparse.Namespace) -> int:
+    """Fuzz the library or clusters; the exit status."""
     size = frames_of_a_run(arguments.target)
     runs = -(-arguments.frames // size)
     workers = arguments.processes or os.cpu_count() or 1
+    chunk = 1 if arguments.tshark else CHUNK
     tally = run_campaign(
         range(runs),
-        task=task(spec, arguments.target, arguments.tshark),
+        task=work,
         processes=arguments.processes,
-        chunk=max(1, min(CHUNK, runs // (_RUNS_TO_CHUNK * workers))),
+        chunk=max(1, min(chunk, runs // (_RUNS_TO_CHUNK * workers))),
         resume=arguments.resume,
     )
     failing = [number for number, _ in tally.failing]
@@ -116,14 +149,29 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if failing else 0
 
 
+def _say_interrupted(resume: str | None, work: Task) -> None:
+    if resume is None:
+        text = "interrupted; nothing is kept: with --resume F the next one would go on from there"
+    else:
+        noted = load_tally(resume, task_name(work, EVERYTHING)).faults
+        text = f"interrupted; {noted} frames are noted in {resume}; the same command goes on there"
+    refuse(ConfigError(text))
+
+
 def _frames(files: list[str]) -> tuple[bytes, ...]:
-    """Frames of all the files, as evenly as they come."""
+    """Frames of all the files, as evenly as they come; an error names the file."""
     found: dict[bytes, None] = {}
     for name in files:
-        with open_file(name) as capture:
-            found.update(dict.fromkeys(frames_to_mutate(capture)))
-            if capture.warning is not None:
-                warn(capture.warning)
+        try:
+            with open_file(name) as capture:
+                found.update(dict.fromkeys(frames_to_mutate(capture)))
+                if capture.warning is not None:
+                    warn(f"{name}: {capture.warning}")
+        except DecodeError as error:
+            text = error.text if error.text.startswith(name) else f"{name}: {error.text}"
+            raise DecodeError(error.reason, error.offset, text) from None
+        except OSError as error:
+            raise ConfigError(f"cannot read {name}: {error.strerror or error}") from None
     return tuple(found)
 
 
@@ -146,12 +194,7 @@ def _config(arguments: argparse.Namespace) -> VirtualHostConfig | None:
 
 
 def _print_case(count: int, case: Case, spec: Spec, arguments: argparse.Namespace) -> None:
-    written: list[str] = []
-    if arguments.output is not None:
-        written = [
-            str(path)
-            for path in write_case(arguments.output, f"finding_{count}", case, spec.config)
-        ]
+    written = [] if arguments.output is None else _written(count, case, spec, arguments.output)
     if arguments.json:
         found: dict[str, Any] = {
             "part": "finding",
@@ -159,7 +202,7 @@ def _print_case(count: int, case: Case, spec: Spec, arguments: argparse.Namespac
             "target": case.target,
             "origin": case.origin,
             "frames": [{"at": at, "frame": frame.hex()} for at, frame in case.frames],
-            "written": written,
+            "written": [str(path) for path in written],
         }
         print_json(found)
         return
@@ -171,18 +214,29 @@ def _print_case(count: int, case: Case, spec: Spec, arguments: argparse.Namespac
         print(f"  written: {printable(path)}")
 
 
+def _written(count: int, case: Case, spec: Spec, directory: str) -> list[Path]:
+    """The files that a finding was written to; a disk that is full does not hide the finding."""
+    try:
+        name = free_name(directory, count)
+        return list(write_case(directory, name, case, spec.config))
+    except OSError as error:
+        warn(f"cannot write finding {count} to {directory}: {error.strerror or error}")
+        return []
+
+
 def _fuzz_peer(spec: Spec, arguments: argparse.Namespace) -> int:
     """Send frames to a live peer; the exit status."""
     if arguments.interface is None or arguments.peer is None:
         raise ConfigError("--target peer goes with --interface and --peer")
-    if not 1 <= arguments.rate <= 100_000:
+    rate = RATE if arguments.rate is None else arguments.rate
+    if not 1 <= rate <= 100_000:
         raise ConfigError("--rate is 1 to 100000 frames a second")
     watched = fuzz_peer(
         spec,
         interface=arguments.interface,
         peer=arguments.peer,
         frames=arguments.frames,
-        rate=arguments.rate,
+        rate=rate,
     )
     role = "MASTER" if watched.was_master else "silent"
     if arguments.json:

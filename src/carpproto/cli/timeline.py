@@ -64,13 +64,22 @@ def meant(arguments: argparse.Namespace) -> Meant | None:
     )
 
 
+def not_there(known: Meant | None, found: Timeline) -> str | None:
+    """What to say where the group that the command was told of is not in the capture."""
+    if known is None or any(group.vhid == known.vhid for group in found.groups):
+        return None
+    others = ", ".join(str(group) for group in found.groups[:8])
+    return f"there is no advertisement of vhid {known.vhid} in this capture; there are: {others}"
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; returns its exit status."""
     output = arguments.output
     if output is not None and not output.endswith(FORMATS):
         raise ConfigError(f"{output} is no picture; its name ends in {' or '.join(FORMATS)}")
     with open_with_progress(arguments.file) as capture:
-        observer = Observer(capture, by_vhid(meant(arguments)))
+        known = meant(arguments)
+        observer = Observer(capture, by_vhid(known))
         found = timeline(observer)
     if arguments.json:
         for value in as_json(found):
@@ -81,11 +90,17 @@ def run(arguments: argparse.Namespace) -> int:
         warn(capture.warning)
     if observer.backwards:
         warn(f"{observer.backwards} frames are stamped earlier than one before them")
+    if observer.copies:
+        warn(f"{observer.copies} frames are copies of one at most 10 ms before, and left out")
     if not found.lanes:
         warn("there is no CARP advertisement in this capture")
         return 1
     if output is not None:
         draw(found, output)
+    missing = not_there(known, found)
+    if missing is not None:
+        warn(missing)
+        return 1
     return 0
 
 

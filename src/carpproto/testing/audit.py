@@ -30,6 +30,10 @@ GRAPHICS_CARD = 10_000_000_000
 """Guesses a second that are assumed of somebody with one fast graphics card: such cards do some 50
 thousand million SHA-1 of one block a second, and a guess takes four or five blocks."""
 
+MEASURED = 0.5
+"""Seconds of guessing that make a rate; a shorter run says little."""
+
+_SAMPLE = 5000  # generated words of one call while the rate is measured
 _CHUNK = 1 << 18  # bytes of the word list for one call of a worker
 _DIGITS = tuple(str(number).encode() for number in (*range(10), 12, 123, 1234, 12345))
 _YEARS = tuple(str(year).encode() for year in range(1990, 2031))
@@ -164,6 +168,31 @@ def guess(
                     found.append(Found(vhid, number, passphrase))
     size = sum(map(len, words)) + len(words)
     return Guessed(guesses * len(wanted), perf_counter() - started, _first_lines(found), size)
+
+
+def measured(
+    targets: Iterable[Target],
+    *,
+    profile: AuthenticationRules = FREEBSD,
+    seconds: float = MEASURED,
+) -> Guessed:
+    """Guess at targets with generated words for so long, in this process: what ``rate`` it makes.
+
+    For a word list that was too short to say; what makes a first call slow is left out, and so is
+    what these words find.
+    """
+    waiting = tuple(targets)
+    guess(waiting, profile, False, 0, [b"warm-up"])
+    total = Guessed()
+    while total.seconds < seconds:
+        words = [b"%08d" % number for number in range(total.size, total.size + _SAMPLE)]
+        done = guess(waiting, profile, False, 0, words)
+        total = Guessed(
+            total.guesses + done.guesses,
+            total.seconds + done.seconds,
+            size=total.size + _SAMPLE,
+        )
+    return total._replace(size=0)
 
 
 def _key(word: bytes, rules: AuthenticationRules) -> bytes | None:

@@ -38,6 +38,9 @@ TARGETS = ("library", "cluster")
 MOST_FRAMES = 256
 """Recorded frames that are kept to be mutated."""
 
+CHUNK = 4
+"""Runs in one call of a worker: some 0.3 s, since an interrupt waits for what is under way."""
+
 _OF_EACH = 4  # sender, vhid and length
 _LONGEST = 2048  # bytes of a recorded frame
 

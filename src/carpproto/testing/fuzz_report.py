@@ -8,11 +8,14 @@ without it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import count
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import NamedTuple
 
 from carpproto.capture.writer import write_pcap
 from carpproto.core.config import VirtualHostConfig
+from carpproto.core.errors import ConfigError
 from carpproto.testing.fuzzing import CONFIG, Finding
 
 ENVIRONMENT = "CARPPROTO_PASSPHRASE"
@@ -93,6 +96,27 @@ def fewest(
                 start += size
         size //= 2
     return frames
+
+
+def check_directory(directory: str | Path) -> None:
+    """Make a directory and see that files can be written in it; `ConfigError` if not."""
+    try:
+        Path(directory).mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=directory):
+            pass
+    except OSError as error:
+        raise ConfigError(f"cannot write {directory}: {error.strerror or error}") from None
+
+
+def free_name(directory: str | Path, first: int = 1) -> str:
+    """``finding_N`` for the smallest N from ``first`` on of which there is no file yet."""
+    directory = Path(directory)
+    return next(
+        name
+        for name in map("finding_{}".format, count(first))
+        if not (directory / f"{name}.pcap").exists()
+        and not (directory / f"test_{name}.py").exists()
+    )
 
 
 def write_case(
