@@ -419,6 +419,11 @@ def test_a_number_that_does_not_fit_is_named_with_its_range(field: str, limit: i
         assert f"0 to {limit}" in str(caught.value)
 
 
+def test_a_type_that_would_run_into_the_version_is_refused() -> None:
+    with pytest.raises(ConfigError, match="type 16 does not fit"):
+        encode(Advertisement(vhid=1, version=0, type=16))
+
+
 @pytest.mark.parametrize("checksum", [-1, 65536, "1", 1.0, b"\0\0"])
 def test_a_checksum_that_does_not_fit(checksum: Any) -> None:
     with pytest.raises(ConfigError, match="does not fit; it is None or 0 to 65535") as caught:

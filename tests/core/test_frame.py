@@ -793,6 +793,12 @@ def check(frame: bytes) -> None:
                 check_packet(packet)
 
 
+def test_ipv6_of_another_version_is_refused_by_every_way() -> None:
+    for first in (0x45, 0x06, 0x50):
+        for second in (0x00, 0x60):
+            check(frame6()[:14] + bytes((first, second)) + frame6()[16:])
+
+
 def check_packet(packet: Packet) -> None:
     end = packet.offset + len(packet.payload)
     assert packet.frame[packet.offset : end] == packet.payload
