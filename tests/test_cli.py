@@ -646,3 +646,12 @@ def test_a_time_beyond_the_calendar_is_in_seconds() -> None:
     assert timestamp(0) == "1970-01-01T00:00:00.000000Z"
     assert timestamp(-1000) == "1969-12-31T23:59:59.999999Z"
     assert timestamp(10**28) == "10000000000000000000.000000"
+
+
+def test_a_command_loads_what_it_needs_and_not_the_others() -> None:
+    code = (
+        "import sys; from carpproto.cli import main; main(['decode', '--help']); "
+        "print([name for name in sys.modules if name.startswith('carpproto.simulation')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("\n[]\n")

@@ -6,13 +6,9 @@ Must not know what it waits for means; see `carpproto.adapters.driver`.
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
-from carpproto.adapters.driver import Driver, OnAction, OnError
-from carpproto.adapters.link import LinkWatch
-from carpproto.adapters.transport import Transport
-from carpproto.core.node import Node
+from carpproto.adapters.driver import Driver
 
 
 class AsyncRunner(Driver):
@@ -22,43 +18,11 @@ class AsyncRunner(Driver):
     ``on_action`` or a reader raises comes out of `run`.
     """
 
-    def __init__(
-        self,
-        node: Node,
-        transports: Iterable[Transport],
-        *,
-        links: LinkWatch | None = None,
-        on_action: OnAction | None = None,
-        on_error: OnError | None = None,
-        follow_addresses: bool = True,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        super().__init__(
-            node,
-            transports,
-            links=links,
-            on_action=on_action,
-            on_error=on_error,
-            follow_addresses=follow_addresses,
-            clock=clock,
-        )
+    def _prepare(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ended: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._readers: dict[int, Callable[[], None]] = {}
-        for fileno in self._watched():
-            self._watch(fileno)
-
-    def add_reader(self, fileno: int, callback: Callable[[], None]) -> None:
-        """Call ``callback`` whenever a descriptor is readable, while `run` does.
-
-        It may call `handle` and `stop`; it must not wait.
-        """
-        self._watch(fileno, callback)
-
-    def remove_reader(self, fileno: int) -> None:
-        """No longer; one that is not known is passed over."""
-        self._unwatch(fileno)
 
     async def run(self) -> None:
         """Take part until `stop` is called or the task is cancelled."""

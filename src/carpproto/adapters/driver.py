@@ -74,6 +74,20 @@ class Driver:
         self._opened: dict[str, tuple[int, str]] = {}
         self._pending: list[Action] = []
         self._performing = False
+        self._prepare()
+        for fileno in self._watched():
+            self._watch(fileno)
+
+    def add_reader(self, fileno: int, callback: Callable[[], None]) -> None:
+        """Call ``callback`` whenever a descriptor is readable, while and where the runner runs.
+
+        It may call `handle` and `stop`; it must not wait.
+        """
+        self._watch(fileno, callback)
+
+    def remove_reader(self, fileno: int) -> None:
+        """No longer; one that is not known is passed over."""
+        self._unwatch(fileno)
 
     # -- what a runner calls -----------------------------------------------------------------
 
@@ -133,6 +147,9 @@ class Driver:
 
     # -- what a runner fills in ----------------------------------------------------------------
 
+    def _prepare(self) -> None:
+        """Make what it waits with; the last thing before descriptors are watched."""
+
     def _rearm(self) -> None:
         """The node's deadline may be another."""
 
@@ -173,28 +190,32 @@ class Driver:
             self._performing = False
 
     def _do(self, action: Action) -> SendSucceeded | SendFailed | None:
-        outcome: SendSucceeded | SendFailed | None = None
-        kind = type(action)
-        if kind is SendAdvertisement or kind is AnnounceAddresses:
-            transport = self.transports.get(action.interface or "")
-            try:
-                if transport is None:
-                    pass
-                elif isinstance(action, SendAdvertisement):
-                    transport.send(action)
-                    outcome = SendSucceeded(action.interface, action.vhid)
-                elif isinstance(action, AnnounceAddresses):
-                    transport.announce(action, self._announced_from(action.interface))
-            except OSError as error:
-                if isinstance(action, SendAdvertisement):
-                    outcome = SendFailed(action.interface, action.vhid, error.errno or 0)
-                if self._on_error is not None:
-                    self._on_error(error, action)
-        return outcome
+        if isinstance(action, AnnounceAddresses):
+            self.announce(action)
+        if not isinstance(action, SendAdvertisement) or action.interface not in self.transports:
+            return None
+        try:
+            self.transports[action.interface].send(action)
+        except OSError as error:
+            self._complain(error, action)
+            return SendFailed(action.interface, action.vhid, error.errno or 0)
+        return SendSucceeded(action.interface, action.vhid)
 
-    def _announced_from(self, interface: str) -> IPv6Address | None:
-        own = self.node.addresses(interface)
-        return next((a for a in own if isinstance(a, IPv6Address)), None)
+    def announce(self, action: AnnounceAddresses) -> None:
+        """Tell the neighbors of addresses; what the system refuses is ``on_error``'s."""
+        transport = self.transports.get(action.interface)
+        if transport is None:
+            return
+        own = self.node.addresses(action.interface)
+        source = next((a for a in own if isinstance(a, IPv6Address)), None)
+        try:
+            transport.announce(action, source)
+        except OSError as error:
+            self._complain(error, action)
+
+    def _complain(self, error: OSError, action: Action) -> None:
+        if self._on_error is not None:
+            self._on_error(error, action)
 
     # -- links -------------------------------------------------------------------------------
 

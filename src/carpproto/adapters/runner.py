@@ -7,14 +7,10 @@ from __future__ import annotations
 
 import selectors
 import socket
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 
-from carpproto.adapters.driver import Driver, OnAction, OnError
-from carpproto.adapters.link import LinkWatch
-from carpproto.adapters.transport import Transport
-from carpproto.core.node import Node
+from carpproto.adapters.driver import Driver
 
 
 class Runner(Driver):
@@ -23,50 +19,16 @@ class Runner(Driver):
     The arguments are `Driver`'s. It does not close the transports: who opened them does.
     """
 
-    def __init__(
-        self,
-        node: Node,
-        transports: Iterable[Transport],
-        *,
-        links: LinkWatch | None = None,
-        on_action: OnAction | None = None,
-        on_error: OnError | None = None,
-        follow_addresses: bool = True,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        super().__init__(
-            node,
-            transports,
-            links=links,
-            on_action=on_action,
-            on_error=on_error,
-            follow_addresses=follow_addresses,
-            clock=clock,
-        )
+    def _prepare(self) -> None:
         self._selector = selectors.DefaultSelector()
-        self._running = False
         self._stopping = False
         self._waker, self._woken = socket.socketpair()
         for end in (self._waker, self._woken):
             end.setblocking(False)
         self._watch(self._woken.fileno(), self._wake)
-        for fileno in self._watched():
-            self._watch(fileno)
-
-    def add_reader(self, fileno: int, callback: Callable[[], None]) -> None:
-        """Call ``callback`` whenever a descriptor is readable, in the thread that runs.
-
-        It may call `handle` and `stop`; it must not wait.
-        """
-        self._watch(fileno, callback)
-
-    def remove_reader(self, fileno: int) -> None:
-        """No longer; one that is not known is passed over."""
-        self._unwatch(fileno)
 
     def run(self) -> None:
         """Take part until `stop` is called; returns at once if it was called before."""
-        self._running = True
         try:
             while not self._stopping:
                 self.turn()
@@ -76,7 +38,6 @@ class Runner(Driver):
                     if key.data is not None:
                         key.data()
         finally:
-            self._running = False
             self._stopping = False
 
     def stop(self) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import dpkt
 from dpkt import ip, ip6, vrrp
 
+from carpproto.capture.observation import vrrp_version
 from carpproto.core.advertisement import LENGTH, PROTOCOL, VERSION, Advertisement, decode
 
 if TYPE_CHECKING:  # dpkt has no types
@@ -98,27 +99,13 @@ def register() -> None:
 
 def _read(payload: bytes) -> Any:
     """What dpkt is to make of a payload; ``dpkt.UnpackError`` leaves it the bytes."""
-    if _is_vrrp(payload):
+    # dpkt has one table for both families: version 2 of VRRP is IPv4's alone, and what is of
+    # version 3 by IPv4's length is no CARP in either.
+    if vrrp_version(payload, 4):
         return cast(Any, vrrp).VRRP(payload)
     if len(payload) >= LENGTH and payload[0] >> 4 == VERSION:
         return CARP(payload)
     raise cast(Any, dpkt).UnpackError("neither CARP nor VRRP")
-
-
-def _is_vrrp(payload: bytes) -> bool:
-    """The rule of `carpproto.capture.observation`: RFC 3768, section 5.1, RFC 9568, section 5.2.
-
-    Without the family, since dpkt has one table for both: version 2 is IPv4's alone, and nothing
-    of version 3 is CARP.
-    """
-    if len(payload) < 8 or payload[0] & 15 != 1 or not payload[3]:
-        return False
-    version, count = payload[0] >> 4, payload[3]
-    size = 8 + 4 * count
-    sums_up = int.from_bytes(payload, "big") % 0xFFFF == 0
-    if version == 3 and len(payload) >= size:
-        return not (count == 7 and len(payload) == LENGTH and sums_up)
-    return version == 2 and len(payload) == size + 8 and sums_up
 
 
 def unregister() -> None:

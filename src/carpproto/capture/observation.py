@@ -232,7 +232,7 @@ class Observer:
                 source_mac = _mac(frame[6:12])
             if int.from_bytes(frame[12:14], "big") in TAGS:
                 vlans = peel_ethernet(frame).vlans
-        vrrp = _vrrp(packet)
+        vrrp = vrrp_version(packet.payload, packet.family)
         if vrrp:
             router, priority = packet.payload[1], packet.payload[2]
             return Vrrp(record.number, now, vlans, vrrp, router, priority, packet.source)
@@ -285,23 +285,22 @@ def _despite(seen: Seen) -> tuple[Advertisement | None, Checksum]:
     return advertisement._replace(checksum=given), Checksum.WRONG if given else Checksum.ZERO
 
 
-def _vrrp(packet: Packet) -> int:
-    """The version of VRRP that this is, 2 or 3; 0 where it is none.
+def vrrp_version(payload: bytes, family: int) -> int:
+    """The version of VRRP that a packet of protocol 112 is, 2 or 3; 0 where it is none.
 
     RFC 3768, section 5.1: version 2 and type 1 as CARP has; byte 3 counts the addresses, which
     are between 8 bytes and 8 more, and the checksum covers all of it. CARP has 36 bytes and 7
     in byte 3; VRRP of that length has 5. RFC 9568, section 5.2: version 3, no bytes after the
     addresses, and a checksum that covers the pseudo-header, too.
     """
-    payload = packet.payload
     if len(payload) < 8 or payload[0] & 15 != 1:
         return 0
     version, count = payload[0] >> 4, payload[3]
-    size = 8 + count * (4 if packet.family == 4 else 16)
+    size = 8 + count * (4 if family == 4 else 16)
     if version == 3 and count and len(payload) >= size:
         carp = count == 7 and len(payload) == LENGTH and _sums_up(payload)
         return 0 if carp else 3
-    if version == 2 and packet.family == 4 and count and len(payload) == size + 8:
+    if version == 2 and family == 4 and count and len(payload) == size + 8:
         return 2 if _sums_up(payload) else 0
     return 0
 

@@ -11,26 +11,18 @@ import errno
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from io import TextIOWrapper
 from typing import Any, NoReturn
 
-from carpproto.cli import (
-    audit,
-    decode,
-    demo,
-    diagnose,
-    fuzz,
-    replay,
-    run,
-    simulate,
-    timeline,
-    verify,
-)
 from carpproto.cli.text import refuse
 from carpproto.core.errors import ConfigError, DecodeError
 
 _FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
-_COMMANDS = (demo, decode, verify, replay, timeline, diagnose, simulate, run, audit, fuzz)
+_COMMANDS = (
+    *("demo", "decode", "verify", "replay", "timeline", "diagnose", "simulate", "run", "audit"),
+    "fuzz",
+)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -56,8 +48,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         "predict it. A demo of the library of the same name.",
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for module in _COMMANDS:
-        name = module.__name__.rpartition(".")[2]
+    argv = sys.argv[1:] if argv is None else argv
+    # The one that is asked for, since each loads what it needs; for help and mistakes all.
+    for name in [name for name in _COMMANDS if [name] == list(argv[:1])] or _COMMANDS:
+        module = import_module(f"carpproto.cli.{name}")
         command = commands.add_parser(name, help=module.HELP, description=module.DESCRIPTION)
         command.add_argument("--json", action="store_true", help="print JSON, one object a line")
         module.add_arguments(command)

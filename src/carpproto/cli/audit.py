@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
-from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from carpproto.capture.packets import packets
 from carpproto.cli.decode import open_file
+from carpproto.cli.progress import progress_bar
 from carpproto.cli.text import print_json, printable, warn
 from carpproto.cli.verify import PROFILES
 from carpproto.core.addresses import Address, parse_address
@@ -132,22 +130,6 @@ def _samples(arguments: argparse.Namespace) -> dict[int, Advertisement]:
         if capture.warning is not None:
             warn(capture.warning)
     return samples
-
-
-@contextmanager
-def progress_bar(total: int, unit: str) -> Generator[Callable[[int], object], None, None]:
-    """What to call with each step done; it moves a bar if stderr is a terminal that has tqdm."""
-    bar: Any = None
-    if sys.stderr is not None and sys.stderr.isatty():
-        with suppress(ImportError):
-            from tqdm import tqdm
-
-            bar = cast(Any, tqdm)(total=total, unit=unit, unit_scale=True, file=sys.stderr)
-    try:
-        yield (lambda step: None) if bar is None else bar.update
-    finally:
-        if bar is not None:
-            bar.close()
 
 
 def _print(

@@ -1,9 +1,9 @@
-"""A bar on a terminal while a long file is read, if tqdm is there (the extra ``simulate``)."""
+"""A bar on a terminal while something takes long, if tqdm is there (the extra ``simulate``)."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -43,6 +43,17 @@ def open_with_progress(name: str) -> Generator[Capture, None, None]:
         ) as bar,
     ):
         yield open_capture(cast(BinaryIO, _Counting(cast(BinaryIO, file), bar)))
+
+
+@contextmanager
+def progress_bar(total: int, unit: str) -> Generator[Callable[[int], object], None, None]:
+    """What to call with each step done; it moves a bar if stderr is a terminal that has tqdm."""
+    bar_class = _bar_class()
+    if bar_class is None:
+        yield lambda step: None
+        return
+    with bar_class(total=total, unit=unit, unit_scale=True, file=sys.stderr) as bar:
+        yield bar.update
 
 
 def _bar_class() -> Any:

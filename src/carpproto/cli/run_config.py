@@ -37,7 +37,7 @@ from carpproto.core.errors import ConfigError
 from carpproto.core.profile import Profile
 from carpproto.core.virtual_host import SETTINGS
 from carpproto.simulation.toml_lines import Lines
-from carpproto.simulation.toml_reader import Reader, Table, parse_toml
+from carpproto.simulation.toml_reader import Reader, Table, decoded, parse_toml
 from carpproto.simulation.toml_values import (
     as_flag,
     as_key,
@@ -55,13 +55,7 @@ _SECRETS = ("passphrase", "key", "passfile")
 
 def load(path: str) -> Setup:
     """What a file says; raises `OSError` if it cannot be read, `ConfigError` with its line."""
-    content = Path(path).read_bytes()
-    try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise ConfigError(f"{path}:{line}: this is no UTF-8 text") from None
-    return parse(text, path)
+    return parse(decoded(Path(path).read_bytes(), path), path)
 
 
 def parse(text: str, file: str = "run.toml") -> Setup:

@@ -322,13 +322,7 @@ class Service:
         host = self.node.virtual_host(*key)
         if announcement is None or host.state is not State.MASTER:
             return
-        own = self.node.addresses(host.interface)
-        source = next((one for one in own if one.version == 6), None)
-        announcement = announcement._replace(addresses=(address,))
-        try:
-            self._runner.transports[host.interface].announce(announcement, source)
-        except OSError as error:
-            self._on_error(error, announcement)
+        self._runner.announce(announcement._replace(addresses=(address,)))
 
     # -- the operator --------------------------------------------------------------------------
 

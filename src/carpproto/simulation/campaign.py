@@ -219,12 +219,11 @@ def run_campaign(
     if resume is not None and "<" in what:
         raise ConfigError(f"{what} cannot be told from others; resume a function of a module")
     total, unsaved = Tally() if resume is None else load_tally(resume, what), Tally()
-    if resume is not None:
-        save_tally(resume, what, total)  # rather now than after an hour
+    _add(resume, what, unsaved)  # what cannot be written fails rather now than after an hour
     call = partial(run_random, variety) if task is None else task
     chunks = _chunks(seeds, total.seeds, chunk)
     with _Progress(len(seeds), len(seeds) - _left(seeds, total.seeds), progress) as bar:
-        own = None if executor is not None else ProcessPoolExecutor(processes, None, _begin_worker)
+        own = None if executor is not None else worker_pool(processes)
         try:
             for tally in spread(call, chunks, cast(Executor, executor or own)):
                 if not isinstance(cast(object, tally), Tally) or not tally.runs:
@@ -232,17 +231,20 @@ def run_campaign(
                 total, unsaved = total.merge(tally), unsaved.merge(tally)
                 bar.update(tally.runs)
                 if resume is not None and bar.is_due():
-                    # Another campaign may have added other seeds meanwhile.
-                    save_tally(resume, what, load_tally(resume, what).merge(unsaved))
+                    _add(resume, what, unsaved)
                     unsaved = Tally()
         finally:
             if own is not None:
                 own.shutdown(cancel_futures=True)
-            if resume is not None:
-                save_tally(resume, what, load_tally(resume, what).merge(unsaved))
+            _add(resume, what, unsaved)
     if _left(seeds, total.seeds):
         raise ConfigError(f"the task gave tallies of the seeds {total.seeds}, not of {seeds}")
     return total
+
+
+def worker_pool(processes: int | None = None) -> Executor:
+    """As many processes, or as there are processors; they end when this one does."""
+    return ProcessPoolExecutor(processes, None, _begin_worker)
 
 
 def _begin_worker() -> None:
@@ -342,6 +344,12 @@ def save_tally(path: str | Path, what: str, tally: Tally) -> None:
         beside.replace(path)
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error.strerror}") from None
+
+
+def _add(path: str | Path | None, what: str, tally: Tally) -> None:
+    """Add to the tally in a file, if there is one; another campaign may have done so meanwhile."""
+    if path is not None:
+        save_tally(path, what, load_tally(path, what).merge(tally))
 
 
 # -- sums ----------------------------------------------------------------------------------------

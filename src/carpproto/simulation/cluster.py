@@ -50,7 +50,9 @@ from carpproto.simulation.parts import BACKLOG, CLOCKS, Member, Port, Segment
 _ENOBUFS = 105
 _ZERO = Identification.ZERO  # an Enum's attribute takes long to find
 _GROUP = 1  # the bit of a MAC's first byte that says: not for one host alone
-_HEADER = 14  # bytes of an Ethernet header
+HEADER = 14
+"""Bytes of an Ethernet header."""
+
 _TAGGED = frozenset(tag.to_bytes(2, "big") for tag in TAGS)
 
 _EXPIRED = TimerExpired()
@@ -341,8 +343,8 @@ class Cluster:
 
     def inject(self, frame: bytes, segment: str = "lan", sender: str = "") -> None:
         """Put an Ethernet frame on a segment, as a host that is no node of the cluster."""
-        if not isinstance(frame, bytes) or len(frame) < _HEADER:
-            raise ConfigError(f"{shown(frame)} is no frame; one has {_HEADER} bytes or more")
+        if not isinstance(frame, bytes) or len(frame) < HEADER:
+            raise ConfigError(f"{shown(frame)} is no frame; one has {HEADER} bytes or more")
         self._transmit(self._segment(segment), None, sender, frame)
 
     def at(self, time: float, call: Callable[[], object]) -> None:

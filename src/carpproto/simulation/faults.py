@@ -9,10 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from carpproto.core.events import Event, distinct
-from carpproto.simulation.cluster import Cluster
-
-HEADER = 14
-"""Bytes of an Ethernet header."""
+from carpproto.simulation.cluster import HEADER, Cluster
 
 
 @distinct

@@ -24,7 +24,7 @@ from carpproto.simulation.scenario import (
     Scenario,
     SegmentDescription,
 )
-from carpproto.simulation.toml_reader import Reader, Table, parse_toml
+from carpproto.simulation.toml_reader import Reader, Table, decoded, parse_toml
 from carpproto.simulation.toml_values import (
     as_addresses,
     as_flag,
@@ -50,12 +50,7 @@ def load_scenario(path: str | Path) -> Scenario:
     file = Path(path)
     if not str(path) or (file.exists() and not file.is_file()):  # a device may never end
         raise ConfigError(f"{str(path)!r} is no regular file; give the name of a scenario file")
-    text = file.read_bytes()
-    try:
-        return parse_scenario(text.decode("utf-8"), str(path))
-    except UnicodeDecodeError as error:
-        line = text.count(b"\n", 0, error.start) + 1
-        raise ConfigError(f"{path}:{line}: this is no UTF-8 text") from None
+    return parse_scenario(decoded(file.read_bytes(), str(path)), str(path))
 
 
 def parse_scenario(text: str, file: str = "scenario") -> Scenario:

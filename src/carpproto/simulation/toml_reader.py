@@ -37,6 +37,15 @@ def parse_toml(text: str, file: str) -> tuple[dict[str, Any], Lines]:
         raise ConfigError(f"{file}:{line}: {words}") from None
 
 
+def decoded(content: bytes, file: str) -> str:
+    """The text of a TOML file; ``file`` is its name in errors."""
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"{file}:{line}: this is no UTF-8 text") from None
+
+
 def _toml() -> Any:
     if sys.version_info >= (3, 11):
         import tomllib

@@ -10,7 +10,7 @@ message.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor
 from hashlib import sha1
 from pathlib import Path
 from time import perf_counter
@@ -21,7 +21,7 @@ from carpproto.core.advertisement import Advertisement
 from carpproto.core.authentication import AuthenticationRules, key_from_passphrase
 from carpproto.core.errors import ConfigError, shown
 from carpproto.core.profile import FREEBSD
-from carpproto.simulation.campaign import spread
+from carpproto.simulation.campaign import spread, worker_pool
 
 LONGEST = 4096
 """Bytes of a word; longer lines of a word list are passed over."""
@@ -119,7 +119,7 @@ def audit(
         arguments = (
             (waiting, profile, vary, line, words) for line, words in _chunks(cast(BinaryIO, file))
         )
-        own = None if executor is not None else ProcessPoolExecutor(processes)
+        own = None if executor is not None else worker_pool(processes)
         results = spread(guess, arguments, cast(Executor, executor or own))
         try:
             for done in results:

@@ -18,7 +18,8 @@ from carpproto.core.errors import ConfigError, DecodeError
 from carpproto.core.frame import peel_datagram
 from carpproto.core.profile import Profile
 from carpproto.simulation.campaign import Tally, tally_of
-from carpproto.simulation.faults import HEADER, Inject
+from carpproto.simulation.cluster import HEADER
+from carpproto.simulation.faults import Inject
 from carpproto.simulation.scenario import NodeDescription, Scenario
 from carpproto.simulation.shrink import smallest
 from carpproto.simulation.verdict import Result, Violation, judge
