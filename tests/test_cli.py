@@ -568,10 +568,11 @@ def test_an_endless_file_is_refused(capsys, passphrase: str) -> None:
 
 def test_closed_and_full_streams_are_no_traceback() -> None:
     command = f"{sys.executable} -m carpproto decode {FREEBSD}/single-v4.pcap"
-    for redirection, status in (
-        (">&-", 0),
-        ("2>&-", 0),
-        (">/dev/full", 2),
+    for redirection, status, said in (
+        (">&-", 2, "carpproto: cannot write the output: standard output is closed\n"),
+        ("2>&-", 0, ""),
+        (">&- 2>&-", 2, ""),
+        (">/dev/full", 2, "carpproto: cannot write the output: No space left on device\n"),
     ):
         done = subprocess.run(
             ["bash", "-c", f"{command} {redirection}"],
@@ -579,10 +580,7 @@ def test_closed_and_full_streams_are_no_traceback() -> None:
             text=True,
             check=False,
         )
-        assert done.returncode == status, (redirection, done)
-        assert "Traceback" not in done.stderr
-        if status:
-            assert done.stderr == "carpproto: cannot write the output: No space left on device\n"
+        assert (done.returncode, done.stderr) == (status, said), redirection
     done = subprocess.run(
         ["bash", "-c", f"{sys.executable} -m carpproto decode - <&-"],
         capture_output=True,
@@ -617,12 +615,97 @@ def test_the_version_is_told(capsys) -> None:
     assert capsys.readouterr().out.startswith("carpproto 0.")
 
 
-def test_bad_usage_has_status_2(capsys) -> None:
-    assert main([]) == 2
-    assert main(["dance"]) == 2
-    assert main(["verify", "x.pcap"]) == 2
+def test_help_is_on_standard_output(capsys) -> None:
     assert main(["--help"]) == 0
     assert "decode" in capsys.readouterr().out
+    assert main(["decode", "--help"]) == 0
+    assert capsys.readouterr().out.startswith("usage: carpproto decode")
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("", "missing: COMMAND (see carpproto --help)"),
+        ("decode", "decode: missing: FILE (see carpproto decode --help)"),
+        ("decode f --foo", "decode: no such option: --foo (see carpproto decode --help)"),
+        ("decode f g", "decode: too many arguments (see carpproto decode --help)"),
+        ("--json demo", "no such option: --json (see carpproto --help)"),
+        ("decode f --jso", "decode: no such option: --jso (see carpproto decode --help)"),
+        ("verify f", "verify: missing: --vhid, --address (see carpproto verify --help)"),
+        (
+            "fuzz f --frames many",
+            "fuzz: argument --frames: expected a whole number (see carpproto fuzz --help)",
+        ),
+        (
+            "replay f --late-ms soon",
+            "replay: argument --late-ms: expected a number (see carpproto replay --help)",
+        ),
+        (
+            "verify f --vhid 1 --address a --passphrase-file f --key-file k",
+            "verify: argument --key-file: not allowed with argument --passphrase-file "
+            "(see carpproto verify --help)",
+        ),
+    ],
+)
+def test_a_mistake_is_one_line_of_the_command(capsys, line: str, expected: str) -> None:
+    assert refused(capsys, *line.split()) == expected
+
+
+def test_what_there_is_to_choose_from_is_named(capsys) -> None:
+    text = refused(capsys, "dance")
+    assert text.startswith("argument COMMAND: choose from ")
+    assert all(command in text for command in ("demo", "decode", "run", "fuzz"))
+    text = refused(capsys, "verify", "f", "--profile", "plan9")
+    assert text.startswith("verify: argument --profile: choose from ")
+    assert "netbsd" in text
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "s3cret",
+        "-ps3cret",
+        "decode f s3cret",
+        "decode f --foo=s3cret",
+        "decode f --foo -s3cret",
+        "decode f -s3cret",
+        "decode f --json=s3cret",
+        "verify f --profile s3cret",
+        "fuzz f --frames s3cret",
+        "replay f --late-ms s3cret",
+        "run --pas=s3cret",
+        "run --preempt=s3cret",
+        "run -Ps3cret",
+    ],
+)
+@pytest.mark.parametrize(
+    "more", ["", "\nmore", " (choose from 's3cret', x)", " could match -s3cret"]
+)
+def test_a_mistake_repeats_no_value(capsys, line: str, more: str) -> None:
+    *words, last = line.split()
+    assert "s3cret" not in refused(capsys, *words, last + more)
+
+
+def test_a_file_behind_the_addresses_is_missed_with_an_explanation(capsys) -> None:
+    hint = "; --address takes all words after it, so put FILE before it"
+    group = ("--vhid", "1", "--address", "192.0.2.1", "f.pcap")
+    assert refused(capsys, "verify", *group).startswith(f"verify: missing: FILE{hint} (see ")
+    assert refused(capsys, "audit", *group).startswith(
+        f"audit: missing: FILE, --wordlist{hint} (see "
+    )
+    for command in ("timeline", "diagnose", "fuzz"):
+        assert refused(capsys, command, *group).startswith(f"{command}: missing: FILE{hint} (see ")
+    assert hint not in refused(capsys, "verify", "--vhid", "1", "--address=192.0.2.1")
+    assert hint not in refused(capsys, "verify", "f", "--address", "192.0.2.1")
+
+
+def test_an_interrupt_while_a_command_is_loaded_is_no_traceback(capsys, monkeypatch) -> None:
+    def interrupted(name: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("carpproto.cli.import_module", interrupted)
+    assert main(["decode", "f"]) == 130
+    assert capsys.readouterr() == ("", "")
 
 
 # -- text ----------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from ipaddress import ip_address
 from pathlib import Path
@@ -56,8 +57,7 @@ def refused(capsys, *arguments: str) -> str:
     assert main(arguments) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
-    line = printed.err.splitlines()[-1]
-    assert "Traceback" not in printed.err
+    [line] = printed.err.splitlines()
     assert "a secret" not in printed.err
     return line
 
@@ -344,9 +344,11 @@ def test_what_has_no_name(capsys) -> None:
     assert "--status: no path is named" in refused(capsys, "run", "--status", "")
 
 
-def test_the_usage_line_is_that_of_the_command(capsys) -> None:
+def test_a_mistake_is_one_line_of_the_command(capsys) -> None:
     assert main(["run", "--frobnicate"]) == 2
-    assert capsys.readouterr().err.startswith("usage: carpproto run -i IF -v VHID")
+    assert capsys.readouterr().err == (
+        "carpproto: run: no such option: --frobnicate (see carpproto run --help)\n"
+    )
 
 
 def test_twenty_characters_are_refused_as_ucarp_does_and_do_not_show(capsys) -> None:
@@ -363,6 +365,15 @@ def test_nobody_answers(capsys, tmp_path) -> None:
     path = str(tmp_path / "control")
     assert main(["run", "--status", path]) == 1
     assert capsys.readouterr().err == f"carpproto: nobody answers at {path}\n"
+
+
+def test_a_closed_standard_output_is_no_reason_to_refuse(tmp_path) -> None:
+    command = f"{sys.executable} -m carpproto run --status {tmp_path}/control >&-"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (
+        1,
+        f"carpproto: nobody answers at {tmp_path}/control\n",
+    )
 
 
 def test_the_help_names_every_option_of_ucarp(capsys) -> None:

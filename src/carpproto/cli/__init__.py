@@ -6,15 +6,15 @@ input, with one line on stderr. Text that came from a file is escaped before it 
 
 from __future__ import annotations
 
-import argparse
 import errno
 import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 from io import TextIOWrapper
-from typing import Any, NoReturn
+from typing import cast
 
+from carpproto.cli.parser import Parser
 from carpproto.cli.text import refuse
 from carpproto.core.errors import ConfigError, DecodeError
 
@@ -25,44 +25,25 @@ _COMMANDS = (
 )
 
 
-class _Parser(argparse.ArgumentParser):
-    """Takes no abbreviations, and repeats no value: it may be a passphrase."""
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(allow_abbrev=False, **settings)
-
-    def error(self, message: str) -> NoReturn:
-        start, _, given = message.partition("unrecognized arguments: ")
-        if given and not start:
-            options = [word for word in given.split() if word.startswith("-")]
-            named = ", ".join(option.partition("=")[0] for option in options)
-            message = f"no such option: {named}" if named else "too many arguments"
-        super().error(message)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status."""
-    parser = _Parser(
-        prog="carpproto",
-        description="CARP, the Common Address Redundancy Protocol: look at it, check it, "
-        "predict it. A demo of the library of the same name.",
-    )
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    argv = sys.argv[1:] if argv is None else argv
-    # The one that is asked for, since each loads what it needs; for help and mistakes all.
-    for name in [name for name in _COMMANDS if [name] == list(argv[:1])] or _COMMANDS:
-        module = import_module(f"carpproto.cli.{name}")
-        command = commands.add_parser(name, help=module.HELP, description=module.DESCRIPTION)
-        command.add_argument("--json", action="store_true", help="print JSON, one object a line")
-        module.add_arguments(command)
-        command.set_defaults(run=module.run)
-    parser.add_argument("--version", action="version", version=f"carpproto {_version()}")
+    try:
+        return _main(sys.argv[1:] if argv is None else argv)
+    except KeyboardInterrupt:
+        return 130
+
+
+def _main(argv: Sequence[str]) -> int:
+    closed = cast(object, sys.stdout) is None
     _mend_streams()
     try:
-        arguments = parser.parse_args(argv)
+        arguments = _parser(argv).parse_args(argv)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 2
     try:
+        # What `run` prints is not what it is for; of the others it is.
+        if closed and argv[0] != "run":
+            raise ConfigError("cannot write the output: standard output is closed")
         status: int = arguments.run(arguments)
         sys.stdout.flush()
     except BrokenPipeError:
@@ -75,9 +56,25 @@ def main(argv: Sequence[str] | None = None) -> int:
             error = ConfigError(f"cannot write the output: {error.strerror}")
         refuse(error, "" if isinstance(error, ConfigError) else getattr(arguments, "file", ""))
         return 2
-    except KeyboardInterrupt:
-        return 130
     return status
+
+
+def _parser(argv: Sequence[str]) -> Parser:
+    parser = Parser(
+        prog="carpproto",
+        description="CARP, the Common Address Redundancy Protocol: look at it, check it, "
+        "predict it. A demo of the library of the same name.",
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    # The one that is asked for, since each loads what it needs; for help and mistakes all.
+    for name in [name for name in _COMMANDS if [name] == list(argv[:1])] or _COMMANDS:
+        module = import_module(f"carpproto.cli.{name}")
+        command = commands.add_parser(name, help=module.HELP, description=module.DESCRIPTION)
+        command.add_argument("--json", action="store_true", help="print JSON, one object a line")
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    parser.add_argument("--version", action="version", version=f"carpproto {_version()}")
+    return parser
 
 
 def _version() -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import os
 from functools import partial
-from typing import Any
 
 from carpproto.cli.run_setup import (
     EMPTY,
@@ -60,7 +59,6 @@ _WITH_CONFIG = frozenset({"config", "debug", "daemonize", "json", "run"})
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.usage = USAGE
-    _refuse_the_unknown(parser)
     parser.allow_abbrev = True  # as getopt_long(3), and so ucarp, takes them
 
     host = parser.add_argument_group("the virtual host, as ucarp has it")
@@ -186,19 +184,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="advertise to this host, without multicast; one for each family",
     )
     more.add_argument("--transport", metavar="T", default="auto", help=", ".join(TRANSPORTS))
-
-
-def _refuse_the_unknown(parser: argparse.ArgumentParser) -> None:
-    """Have the command itself refuse what it does not know, with its own usage line."""
-    parse = parser.parse_known_args
-
-    def parse_all(args: Any = None, namespace: Any = None) -> tuple[argparse.Namespace, list[str]]:
-        found, unknown = parse(args, namespace)
-        if unknown:
-            parser.error(f"unrecognized arguments: {' '.join(unknown)}")
-        return found, unknown
-
-    vars(parser)["parse_known_args"] = parse_all
 
 
 def run(arguments: argparse.Namespace) -> int:
