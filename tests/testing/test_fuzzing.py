@@ -291,6 +291,52 @@ def test_the_command(capsys) -> None:
     }
 
 
+def frames_run(capsys, *more: str) -> int:
+    """How many frames the command says that it ran."""
+    assert main(["fuzz", CAPTURE, "--processes", "1", *more]) == 0
+    return int(capsys.readouterr().out.split()[0])
+
+
+def test_the_command_runs_as_many_frames_as_it_is_told(capsys) -> None:
+    assert [frames_run(capsys, "--frames", n) for n in ("10", "1000", "2010")] == [10, 1000, 2010]
+    assert frames_run(capsys, "--frames", "10", "--tshark") == 10
+    assert frames_run(capsys, "--frames", "60", "--target", "cluster") == 100
+
+
+def test_only_whole_blocks_are_noted(tmp_path: Path, capsys) -> None:
+    file = tmp_path / "fuzz.json"
+    noted = ("--resume", str(file))
+    assert frames_run(capsys, "--frames", "1010", *noted) == 1010
+    assert json.loads(file.read_text())["tally"]["seeds"] == [[0, 1]]
+    assert frames_run(capsys, "--frames", "2000", *noted) == 2000
+    assert json.loads(file.read_text())["tally"]["seeds"] == [[0, 2]]
+    # The second block is noted whole, and counts so.
+    assert frames_run(capsys, "--frames", "1010", *noted) == 2000
+
+
+def test_a_finding_is_of_the_frames_that_were_run(monkeypatch, capsys) -> None:
+    monkeypatch.setattr(fuzzing, "decode", planted)
+    with open_capture(CAPTURE) as capture:
+        mine = make_spec(frames_to_mutate(capture), None, 0, True)
+    first, second = fuzz_block(mine, 0)[:2]
+    assert first.finding == second.finding
+    place = list(block(mine, 0)).index((first.what, first.frame))
+    command = ["fuzz", CAPTURE, "--json", "--processes", "1", "--frames"]
+    assert main([*command, str(place)]) == 0
+    capsys.readouterr()
+    assert main([*command, str(place + 1)]) == 1
+    ran, finding = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (ran["frames"], ran["failed"]) == (place + 1, 1)
+    assert finding["origin"] == f"seed 0, block 0: {first.what}"
+
+
+def test_of_a_block_that_was_begun_only_its_frames_are_looked_at(monkeypatch) -> None:
+    monkeypatch.setattr(fuzzing, "decode", planted)
+    place = [frame for _, frame in block(spec(), 0)].index(found_of(0)[0].frame)
+    assert not list(cases(spec(), "library", False, [0], {0: place}))
+    assert len(list(cases(spec(), "library", False, [0], {0: place + 1}))) == 1
+
+
 def no_space(*_: object) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 

@@ -21,6 +21,7 @@ from carpproto.testing.fuzz_campaign import (
     frames_of_a_run,
     frames_to_mutate,
     make_spec,
+    tally_of_begun,
     task,
 )
 from carpproto.testing.fuzz_peer import fuzz_peer
@@ -56,8 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=100_000,
         metavar="N",
-        help="how many to make: 100000; rounded up to whole blocks of 1000 (library) or clusters "
-        "of 50, and exact for a peer",
+        help="how many to make: 100000; a cluster gets 50, so that for clusters it is rounded up",
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="0 unless given")
     parser.add_argument("--vhid", type=int, metavar="N", help="the group that signs and hears")
@@ -114,7 +114,9 @@ def _check(arguments: argparse.Namespace) -> None:
 def _campaign(spec: Spec, work: Task, arguments: argparse.Namespace) -> int:
     """Fuzz the library or clusters; the exit status."""
     size = frames_of_a_run(arguments.target)
-    runs = -(-arguments.frames // size)
+    runs, begun = divmod(arguments.frames, size)
+    if begun and arguments.target == "cluster":
+        runs, begun = runs + 1, 0
     workers = arguments.processes or os.cpu_count() or 1
     chunk = 1 if arguments.tshark else CHUNK
     tally = run_campaign(
@@ -124,6 +126,10 @@ def _campaign(spec: Spec, work: Task, arguments: argparse.Namespace) -> int:
         chunk=max(1, min(chunk, runs // (_RUNS_TO_CHUNK * workers))),
         resume=arguments.resume,
     )
+    last: dict[int, int] = {}
+    if begun and not any(first <= runs < stop for first, stop in tally.seeds):
+        last[runs] = begun
+        tally = tally.merge(tally_of_begun(spec, runs, begun, arguments.tshark))
     failing = [number for number, _ in tally.failing]
     if arguments.json:
         print_json(
@@ -141,7 +147,7 @@ def _campaign(spec: Spec, work: Task, arguments: argparse.Namespace) -> int:
             f"{tally.faults} frames, made of {len(spec.frames)} recorded ones with seed "
             f"{spec.seed}: {f'{tally.failed} runs found something' if failing else 'no finding'}"
         )
-    found = cases(spec, arguments.target, arguments.tshark, failing)
+    found = cases(spec, arguments.target, arguments.tshark, failing, last)
     for count, case in enumerate(found, 1):
         _print_case(count, case, spec, arguments)
         if count == _SHOWN:

@@ -7,7 +7,7 @@ library and a cluster for the cluster.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 
 from carpproto.capture.link import ETHERNET
@@ -87,18 +87,35 @@ def task(spec: Spec, target: str, tshark: bool) -> Task:
 def _blocks_with_tshark(spec: Spec, first: int, stop: int) -> Tally:
     total = Tally()
     for number in range(first, stop):
-        found = [*fuzz_block(spec, number), *fuzz_tshark.fuzz_block(spec, number)]
-        total = total.merge(tally_of_block(number, BLOCK, found))
+        total = total.merge(tally_of_begun(spec, number, BLOCK, True))
     return total
 
 
-def cases(spec: Spec, target: str, tshark: bool, numbers: Iterable[int]) -> Iterator[Case]:
-    """The findings of runs, each kind and text once, with the smallest frames that show it."""
+def tally_of_begun(spec: Spec, number: int, frames: int, tshark: bool) -> Tally:
+    """The tally of a block's first frames; a campaign, which notes whole ones, cannot have it."""
+    found = fuzz_block(spec, number, frames)
+    if tshark:
+        found += fuzz_tshark.fuzz_block(spec, number, frames)
+    return tally_of_block(number, frames, found)
+
+
+def cases(
+    spec: Spec,
+    target: str,
+    tshark: bool,
+    numbers: Iterable[int],
+    begun: Mapping[int, int] | None = None,
+) -> Iterator[Case]:
+    """The findings of runs, each kind and text once, with the smallest frames that show it.
+
+    ``begun``: of which blocks only so many frames were tried.
+    """
     known: set[Finding] = set()
     for number in numbers:
-        made = (
-            _of_cluster(spec, number) if target == "cluster" else _of_library(spec, number, tshark)
-        )
+        if target == "cluster":
+            made = _of_cluster(spec, number)
+        else:
+            made = _of_library(spec, number, (begun or {}).get(number, BLOCK), tshark)
         for case in made:
             if case.finding not in known:
                 known.add(case.finding)
@@ -122,11 +139,11 @@ def _of_cluster(spec: Spec, number: int) -> Iterator[Case]:
         yield Case(finding, profile, origin, frames, number)
 
 
-def _of_library(spec: Spec, number: int, tshark: bool) -> Iterator[Case]:
-    for found in fuzz_block(spec, number):
+def _of_library(spec: Spec, number: int, frames: int, tshark: bool) -> Iterator[Case]:
+    for found in fuzz_block(spec, number, frames):
         yield _smallest(spec, number, found)
     if tshark:
-        for found in fuzz_tshark.fuzz_block(spec, number):
+        for found in fuzz_tshark.fuzz_block(spec, number, frames):
             origin = _origin(spec, number, found)
             yield Case(found.finding, "tshark", origin, ((0.0, found.frame),))
 

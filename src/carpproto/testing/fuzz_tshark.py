@@ -12,13 +12,14 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from carpproto.capture.writer import pcap
 from carpproto.core.advertisement import LENGTH, VERSION, Advertisement, decode
 from carpproto.core.errors import ConfigError, DecodeError, Reason
 from carpproto.core.frame import Packet, peel
-from carpproto.testing.fuzzing import Finding, Found, Spec, block
+from carpproto.testing.fuzzing import BLOCK, Finding, Found, Spec, block
 
 _FIELDS = ("vhid", "advskew", "authlen", "demotion", "adver_int", "counter", "hmac")
 _COMMAND = (
@@ -63,9 +64,9 @@ def differences(frames: Sequence[bytes]) -> list[tuple[int, Finding]]:
     return found
 
 
-def fuzz_block(spec: Spec, number: int) -> list[Found]:
-    """The differences in a block."""
-    mutated = list(block(spec, number))
+def fuzz_block(spec: Spec, number: int, frames: int = BLOCK) -> list[Found]:
+    """The differences in a block, or in its first ``frames``."""
+    mutated = list(islice(block(spec, number), frames))
     return [
         Found(finding, *mutated[at]) for at, finding in differences([m.frame for m in mutated])
     ]

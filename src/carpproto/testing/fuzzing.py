@@ -98,11 +98,11 @@ def block(spec: Spec, number: int) -> Iterator[Mutation]:
         yield Mutation(what, frame)
 
 
-def fuzz_block(spec: Spec, number: int) -> list[Found]:
-    """All findings of a block."""
+def fuzz_block(spec: Spec, number: int, frames: int = BLOCK) -> list[Found]:
+    """All findings of a block, or of its first ``frames``."""
     machines = Machines(spec.config)
     found: list[Found] = []
-    for turn, (what, frame) in enumerate(block(spec, number)):
+    for turn, (what, frame) in enumerate(islice(block(spec, number), frames)):
         finding = check_frame(frame, machines, turn)
         if finding is not None:
             found.append(Found(finding, what, frame))
