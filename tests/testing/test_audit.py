@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -12,6 +13,7 @@ from carpproto import FREEBSD, NETBSD, UCARP, Advertisement, Authenticator, Conf
 from carpproto.cli import audit as command
 from carpproto.cli import main
 from carpproto.cli.audit import duration, strength
+from carpproto.testing import audit as module
 from carpproto.testing.audit import LONGEST, Guessed, audit, measured, target
 from tests.helpers import RECORDINGS
 
@@ -100,11 +102,24 @@ def test_it_runs_in_processes_of_its_own(tmp_path: Path) -> None:
         audit(targets, path, processes=0)
 
 
-def test_a_rate_is_measured_for_as_long_as_told_and_finds_nothing() -> None:
-    done = measured([target(sent("00000007"), ADDRESSES)], seconds=0.02)
-    assert done.seconds >= 0.02
-    assert done.rate > 10_000
-    assert done.found == ()
+def test_the_rate_is_that_of_all_processes_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    targets = [target(sent("00000007"), ADDRESSES)]
+    assert measured(targets, processes=1, seconds=0.02) > 10_000
+    pools: list[int] = []
+
+    def pool(workers: int) -> ThreadPoolExecutor:
+        pools.append(workers)
+        return ThreadPoolExecutor(workers)
+
+    def sample(targets, profile, seconds: float) -> Guessed:
+        met.wait()  # breaks if they are not at work at once
+        return Guessed(100, seconds)
+
+    met = Barrier(3, timeout=10)
+    monkeypatch.setattr(module, "worker_pool", pool)
+    monkeypatch.setattr(module, "_sample", sample)
+    assert measured(targets, processes=3, seconds=0.5) == 600
+    assert pools == [3]
 
 
 # -- the command ---------------------------------------------------------------------------------
@@ -112,18 +127,27 @@ def test_a_rate_is_measured_for_as_long_as_told_and_finds_nothing() -> None:
 
 @pytest.fixture(autouse=True)
 def quickly_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    def quickly(targets, profile) -> Guessed:
-        return measured(targets, profile=profile, seconds=0.01)
+    def quickly(targets, profile, processes: int) -> float:
+        return measured(targets, profile=profile, processes=processes, seconds=0.01)
 
     monkeypatch.setattr(command, "measured", quickly)
 
 
-def test_the_rate_of_one_guess_is_measured(tmp_path: Path, capsys) -> None:
+def test_the_rate_is_what_was_measured(tmp_path: Path, capsys, monkeypatch) -> None:
     assert run(tmp_path, words=()) == 0
-    printed = capsys.readouterr()
-    assert printed.out.startswith("1 guess, ")
-    rate = printed.out.split(", ", 1)[1].split(" ")[0]
+    printed = capsys.readouterr().out
+    assert printed.startswith("1 guess; ")
+    rate = printed.split("; ", 1)[1].split(" ")[0]
     assert int(rate.replace(",", "")) > 10_000
+
+    def slow(targets, profile, processes: int) -> float:
+        return 1000.0 + processes
+
+    monkeypatch.setattr(command, "measured", slow)
+    assert run(tmp_path, "--processes", "2", words=("a", "b")) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("3 guesses; 1,002 a second with 2 processes\n")
+    assert f"  8 random small letters: {duration(26**8 / 2 / 1002)}; 10 seconds\n" in printed
 
 
 def test_addresses_that_may_be_wrong_are_said_where_nothing_is_found(
@@ -135,6 +159,10 @@ def test_addresses_that_may_be_wrong_are_said_where_nothing_is_found(
     assert "wrong, missing or one too many, every guess at it fails" in capsys.readouterr().err
     assert main([*arguments, "192.168.1.50"]) == 1
     assert capsys.readouterr().err == ""
+    assert main([*arguments, "192.168.1.51", "--json"]) == 0
+    group = json.loads(capsys.readouterr().out.splitlines()[1])
+    assert group["found"] is False
+    assert "wrong, missing or one too many, every guess at it fails" in group["note"]
 
 
 def run(tmp_path: Path, *more: str, words: tuple[str, ...] = ("a", "randompass")) -> int:
@@ -155,11 +183,12 @@ def test_the_passphrase_is_printed_only_when_told(tmp_path: Path, capsys) -> Non
 def test_as_json(tmp_path: Path, capsys) -> None:
     assert run(tmp_path, "--json") == 1
     rate, group, estimates = map(json.loads, capsys.readouterr().out.splitlines())
-    assert rate["part"] == "rate"
-    assert rate["guesses"] == 3
+    assert (rate["part"], rate["guesses"], rate["processes"]) == ("rate", 3, 1)
+    assert rate["a_second"] > 10_000
     assert (group["vhid"], group["line"], group["bytes"]) == (1, 2, 10)
     assert "passphrase" not in group
     assert estimates["seconds"]["8 random small letters"]["card"] == pytest.approx(10.4, abs=0.1)
+    assert "note" not in group
     assert run(tmp_path, "--json", "--show") == 1
     assert '"passphrase": "randompass"' in capsys.readouterr().out
 

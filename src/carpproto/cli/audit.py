@@ -17,7 +17,6 @@ from carpproto.core.advertisement import Advertisement
 from carpproto.core.errors import ConfigError
 from carpproto.testing.audit import (
     GRAPHICS_CARD,
-    MEASURED,
     Found,
     Guessed,
     Target,
@@ -38,6 +37,10 @@ _SPACES = (
     ("8 random letters and digits", 62**8),
     ("12 random letters and digits", 62**12),
     ("19 random letters and digits", 62**19),
+)
+_NOT_FOUND = (
+    "where an address of a group is wrong, missing or one too many, every guess at it fails, the "
+    "right one, too: compare --address with the hosts' own"
 )
 _UNITS = (("years", 31_557_600), ("days", 86_400), ("hours", 3600), ("minutes", 60))
 
@@ -96,10 +99,8 @@ def run(arguments: argparse.Namespace) -> int:
             progress=advance,
         )
     workers = arguments.processes or os.cpu_count() or 1
-    long_enough = guessed
-    if guessed.seconds < MEASURED:
-        long_enough = measured(targets, profile=PROFILES[arguments.profile])
-    _print(targets, guessed, long_enough.rate, workers, arguments)
+    rate = measured(targets, profile=PROFILES[arguments.profile], processes=workers)
+    _print(targets, guessed, rate, workers, arguments)
     return 1 if guessed.found else 0
 
 
@@ -135,18 +136,24 @@ def _samples(arguments: argparse.Namespace) -> dict[int, Advertisement]:
 def _print(
     targets: list[Target],
     guessed: Guessed,
-    of_one: float,
+    rate: float,
     workers: int,
     arguments: argparse.Namespace,
 ) -> None:
-    rate = of_one * workers
     found = {one.vhid: one for one in guessed.found}
     if arguments.json:
-        print_json({"part": "rate", "guesses": guessed.guesses, "a_second": round(rate)})
+        print_json(
+            {
+                "part": "rate",
+                "guesses": guessed.guesses,
+                "a_second": round(rate),
+                "processes": workers,
+            }
+        )
     else:
         print(
-            f"{guessed.guesses} {'guess' if guessed.guesses == 1 else 'guesses'}, "
-            f"{of_one:,.0f} a second and process, {rate:,.0f} with {workers}"
+            f"{guessed.guesses:,} {'guess' if guessed.guesses == 1 else 'guesses'}; {rate:,.0f} "
+            f"a second with {workers} {'process' if workers == 1 else 'processes'}"
         )
     for one in targets:
         hit = found.get(one.vhid)
@@ -155,21 +162,17 @@ def _print(
         else:
             print(f"vhid {one.vhid}: {_words(hit, arguments.show)}")
     if len(found) < len(targets):
-        warn(
-            "where an address of a group is wrong, missing or one too many, every guess at it "
-            "fails, the right one, too: compare --address with the hosts' own"
-        )
+        warn(_NOT_FOUND)
     if arguments.json:
         spaces = {
-            what: {"here": space / 2 / rate if rate else None, "card": space / 2 / GRAPHICS_CARD}
+            what: {"here": space / 2 / rate, "card": space / 2 / GRAPHICS_CARD}
             for what, space in _SPACES
         }
         print_json({"part": "estimates", "seconds": spaces, "card_a_second": GRAPHICS_CARD})
         return
     print(f"how long others last on average, here and at {GRAPHICS_CARD:,} guesses a second:")
     for what, space in _SPACES:
-        here = duration(space / 2 / rate) if rate else "unknown"
-        print(f"  {what}: {here}; {duration(space / 2 / GRAPHICS_CARD)}")
+        print(f"  {what}: {duration(space / 2 / rate)}; {duration(space / 2 / GRAPHICS_CARD)}")
 
 
 def _words(found: Found | None, show: bool) -> str:
@@ -189,7 +192,7 @@ def _words(found: Found | None, show: bool) -> str:
 
 def _as_json(found: Found | None, show: bool) -> dict[str, Any]:
     if found is None:
-        return {"found": False}
+        return {"found": False, "note": _NOT_FOUND}
     length, kinds, space = strength(found.passphrase)
     answer: dict[str, Any] = {
         "found": True,

@@ -9,6 +9,7 @@ message.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from hashlib import sha1
@@ -31,7 +32,7 @@ GRAPHICS_CARD = 10_000_000_000
 thousand million SHA-1 of one block a second, and a guess takes four or five blocks."""
 
 MEASURED = 0.5
-"""Seconds of guessing that make a rate; a shorter run says little."""
+"""Seconds of guessing that make a rate."""
 
 _SAMPLE = 5000  # generated words of one call while the rate is measured
 _CHUNK = 1 << 18  # bytes of the word list for one call of a worker
@@ -174,25 +175,28 @@ def measured(
     targets: Iterable[Target],
     *,
     profile: AuthenticationRules = FREEBSD,
+    processes: int | None = None,
     seconds: float = MEASURED,
-) -> Guessed:
-    """Guess at targets with generated words for so long, in this process: what ``rate`` it makes.
+) -> float:
+    """How many guesses a second so many processes make at once, as many as `audit` has.
 
-    For a word list that was too short to say; what makes a first call slow is left out, and so is
-    what these words find.
+    Each guesses with generated words for so long, whatever they find. Processes that share
+    processors slow each other down, so that one alone would not say it.
     """
-    waiting = tuple(targets)
-    guess(waiting, profile, False, 0, [b"warm-up"])
+    workers = processes or os.cpu_count() or 1
+    arguments = [(tuple(targets), profile, seconds)] * workers
+    with worker_pool(workers) as executor:
+        return sum(done.rate for done in spread(_sample, arguments, executor))
+
+
+def _sample(targets: tuple[Target, ...], profile: AuthenticationRules, seconds: float) -> Guessed:
+    guess(targets, profile, False, 0, [b"warm-up"])  # a first call is slow
     total = Guessed()
     while total.seconds < seconds:
-        words = [b"%08d" % number for number in range(total.size, total.size + _SAMPLE)]
-        done = guess(waiting, profile, False, 0, words)
-        total = Guessed(
-            total.guesses + done.guesses,
-            total.seconds + done.seconds,
-            size=total.size + _SAMPLE,
-        )
-    return total._replace(size=0)
+        words = [b"%08d" % number for number in range(_SAMPLE)]
+        done = guess(targets, profile, False, 0, words)
+        total = Guessed(total.guesses + done.guesses, total.seconds + done.seconds)
+    return total
 
 
 def _key(word: bytes, rules: AuthenticationRules) -> bytes | None:
