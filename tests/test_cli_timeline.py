@@ -102,15 +102,46 @@ def test_timeline_draws(capsys, tmp_path: Path, suffix: str) -> None:
     assert start.startswith(b"\x89PNG") if suffix == ".png" else b"<?xml" in start
 
 
-def test_a_picture_of_another_kind_is_refused(capsys) -> None:
-    assert main(["timeline", HEALTHY, "-o", "picture.gif"]) == 2
-    assert "its name ends in .svg or .png" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("picture.gif", "picture.gif is no picture; its name ends in .svg or .png"),
+        ("none/picture.svg", "none/picture.svg: No such file or directory"),
+        ("file/picture.svg", "file/picture.svg: Not a directory"),
+        ("directory.svg", "directory.svg: Is a directory"),
+    ],
+)
+def test_a_picture_that_cannot_be_is_refused_before_anything_is_read(
+    capsys, tmp_path: Path, name: str, expected: str
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "directory.svg").mkdir()
+    before = sorted(tmp_path.iterdir())
+    for capture in (HEALTHY, "no such capture"):
+        assert main(["timeline", capture, "-o", str(tmp_path / name)]) == 2
+        printed = capsys.readouterr()
+        assert printed.out == ""
+        assert printed.err.count("\n") == 1
+        assert expected in printed.err
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_picture_that_is_there_stays_until_another_is_drawn(capsys, tmp_path: Path) -> None:
+    picture = tmp_path / "picture.svg"
+    picture.write_text("an old one")
+    assert main(["timeline", "no such capture", "-o", str(picture)]) == 2
+    assert picture.read_text() == "an old one"
+    assert main(["timeline", HEALTHY, "-o", str(picture)]) == 0
+    assert picture.read_text().startswith("<?xml")
 
 
 def test_without_matplotlib_a_picture_says_what_to_install(capsys, monkeypatch, tmp_path) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert main(["timeline", HEALTHY, "-o", str(tmp_path / "picture.svg")]) == 2
-    assert "pip install 'carpproto[plot]'" in capsys.readouterr().err
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "pip install 'carpproto[plot]'" in printed.err
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("command", ["timeline", "diagnose"])
@@ -123,6 +154,9 @@ def test_a_capture_without_carp(capsys, tmp_path: Path) -> None:
     empty = pcap(tmp_path / "empty.pcap", [])
     assert main(["timeline", empty]) == 1
     assert "there is no CARP advertisement" in capsys.readouterr().err
+    assert main(["timeline", empty, "--json"]) == 1
+    none = "there is no CARP advertisement in this capture"
+    assert objects(capsys)[-1] == {"part": "nothing", "text": none}
     assert main(["diagnose", empty]) == 1
     nothing = "nothing could be diagnosed: there is no CARP advertisement in this capture"
     assert capsys.readouterr().out == nothing + "\n"
@@ -142,10 +176,15 @@ def test_a_capture_of_which_nothing_could_be_read(capsys, tmp_path: Path) -> Non
 @pytest.mark.parametrize("command", ["timeline", "diagnose"])
 def test_a_group_that_is_not_in_the_capture(capsys, command: str, passphrase: str) -> None:
     arguments = ["--vhid", "9", "--address", "192.168.1.50", "--passphrase-file", passphrase]
+    text = "there is no advertisement of vhid 9 in this capture; there are: vhid 1"
     assert main([command, HEALTHY, *arguments]) == 1
     printed = capsys.readouterr()
-    assert "there is no advertisement of vhid 9 in this capture; there are: vhid 1" in printed.err
+    assert printed.err == f"carpproto: warning: {text}\n"
     assert "nothing bad was found\n" not in printed.out
+    assert main([command, HEALTHY, *arguments, "--json"]) == 1
+    assert objects(capsys)[-1] == {"part": "nothing", "text": text}
+    assert main([command, HEALTHY, "--json"]) == 0
+    assert all(part["part"] != "nothing" for part in objects(capsys))
 
 
 def test_timeline_tells_of_copies_and_leaves_them_out(capsys, tmp_path: Path) -> None:
@@ -213,6 +252,7 @@ def test_diagnose_as_json(capsys) -> None:
     assert first["frames"] == [16, 26]
     assert last["part"] == "sender"
     assert last["kinds"] == ["FreeBSD 11 or later"]
+    assert "certain" not in last
 
 
 # -- hostile captures -------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """A timeline as a picture: one lane per source, colour by role, markers for events.
 
-Needs matplotlib, which the extra ``plot`` installs; only `draw` imports it. The same timeline
+Needs matplotlib, which the extra ``plot`` installs; it is imported only to draw. The same timeline
 gives the same bytes of SVG.
 """
 
@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from importlib import import_module
 from os import PathLike, fspath
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, NamedTuple, cast
 
 from carpproto.capture.happenings import Event, Happening
@@ -54,6 +56,24 @@ _MARKS = {
 }
 
 
+def check_picture(path: str | PathLike[str]) -> None:
+    """Raise `ConfigError` where `draw` could not write that file; one that is there stays."""
+    name = fspath(path)
+    if Path(name).suffix not in FORMATS:
+        raise ConfigError(f"{name} is no picture; its name ends in {' or '.join(FORMATS)}")
+    try:
+        import_module("matplotlib")
+    except ImportError:
+        raise ConfigError("a picture needs matplotlib: pip install 'carpproto[plot]'") from None
+    try:
+        if Path(name).exists():
+            Path(name).open("r+b").close()
+        else:
+            TemporaryFile(dir=Path(name).parent).close()
+    except OSError as error:
+        raise ConfigError(f"cannot write {name}: {error.strerror or error}") from None
+
+
 def draw(
     found: Timeline, path: str | PathLike[str], *, title: str = "", groups: Sequence[Group] = ()
 ) -> None:
@@ -65,19 +85,15 @@ def draw(
     Raises `ConfigError` where the name ends in something else, where there is nothing to draw,
     where the file cannot be written, or where matplotlib is missing.
     """
+    check_picture(path)
     name = fspath(path)
-    ending = Path(name).suffix
-    if ending not in FORMATS:
-        raise ConfigError(f"{name} is no picture; its name ends in {' or '.join(FORMATS)}")
     wanted = _wanted(found, groups or found.groups)
     lanes = _lanes(wanted)
     if not lanes or found.begin is None or found.end is None:
         raise ConfigError("there is no advertisement to draw")
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ConfigError("a picture needs matplotlib: pip install 'carpproto[plot]'") from None
+    import matplotlib
+    from matplotlib.figure import Figure
+
     settings = {
         "svg.hashsalt": "carpproto",
         "svg.fonttype": "path",
@@ -89,7 +105,7 @@ def draw(
         figure = cast(Any, Figure)(figsize=(11, 1.9 + 0.62 * len(lanes)), layout="constrained")
         left_out = _left_out(len(wanted) - len(lanes), len(wanted))
         _fill(figure, found, lanes, title, left_out)
-        kind = ending[1:].lower()
+        kind = Path(name).suffix[1:].lower()
         metadata = {"Date": None} if kind == "svg" else {"Software": None}
         try:
             figure.savefig(name, format=kind, dpi=110, metadata=metadata)

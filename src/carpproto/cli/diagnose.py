@@ -46,6 +46,8 @@ def run(arguments: argparse.Namespace) -> int:
             print_json(_guess_as_json(guess))
         if not report.timeline.lanes:
             print_json({"part": "nothing", "text": nothing(report)})
+        elif missing is not None:
+            print_json({"part": "nothing", "text": missing})
     else:
         width = get_terminal_size().columns if sys.stdout.isatty() else None
         print("\n".join(describe(report, width, missing=missing is not None)))
@@ -118,7 +120,6 @@ def _guess_as_json(guess: Guess) -> dict[str, Any]:
         "source": str(guess.source),
         "advertisements": guess.advertisements,
         "kinds": [kind.value for kind in guess.kinds],
-        "certain": guess.certain,
         "reasons": list(guess.reasons),
         "late": guess.late,
         "twin": None if guess.twin is None else str(guess.twin),

@@ -8,7 +8,7 @@ from typing import Any
 from carpproto.capture.diagnosis import Meant, by_vhid
 from carpproto.capture.happenings import Event
 from carpproto.capture.observation import Group, Observer
-from carpproto.capture.picture import FORMATS, draw
+from carpproto.capture.picture import check_picture, draw
 from carpproto.capture.reigns import Reign
 from carpproto.capture.timeline import Lane, Timeline, timeline
 from carpproto.cli.progress import open_with_progress
@@ -75,8 +75,8 @@ def not_there(known: Meant | None, found: Timeline) -> str | None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; returns its exit status."""
     output = arguments.output
-    if output is not None and not output.endswith(FORMATS):
-        raise ConfigError(f"{output} is no picture; its name ends in {' or '.join(FORMATS)}")
+    if output is not None:
+        check_picture(output)  # rather before a long capture is read
     with open_with_progress(arguments.file) as capture:
         known = meant(arguments)
         observer = Observer(capture, by_vhid(known))
@@ -93,15 +93,21 @@ def run(arguments: argparse.Namespace) -> int:
     if observer.copies:
         warn(f"{observer.copies} frames are copies of one at most 10 ms before, and left out")
     if not found.lanes:
-        warn("there is no CARP advertisement in this capture")
-        return 1
+        return _nothing("there is no CARP advertisement in this capture", arguments.json)
     if output is not None:
         draw(found, output)
     missing = not_there(known, found)
     if missing is not None:
-        warn(missing)
-        return 1
+        return _nothing(missing, arguments.json)
     return 0
+
+
+def _nothing(text: str, as_json: bool) -> int:
+    """Say that what was asked for is not there; the exit status."""
+    if as_json:
+        print_json({"part": "nothing", "text": text})
+    warn(text)
+    return 1
 
 
 def describe(found: Timeline) -> list[str]:
