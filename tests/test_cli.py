@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from carpproto.capture.observation import Group
 from carpproto.capture.recording import load
 from carpproto.cli import main
-from carpproto.cli.text import printable, timestamp
+from carpproto.cli.text import name_groups, not_there, printable, timestamp
 from tests.helpers import RECORDINGS
 
 FREEBSD = RECORDINGS / "freebsd"
@@ -293,12 +294,34 @@ def test_verify_warns_of_a_carriage_return(capsys, tmp_path: Path) -> None:
     assert "carriage return" in capsys.readouterr().err
 
 
+def test_verify_warns_of_an_empty_passphrase(capsys, tmp_path: Path) -> None:
+    file = tmp_path / "passphrase"
+    file.write_bytes(b"\nrandompass\n")
+    group = ("--vhid", "1", "--address", "192.168.1.50", "--passphrase-file", str(file))
+    assert verify("single-v4", *group) == 1
+    text = f"carpproto: warning: the passphrase in {file}, its first line, is empty\n"
+    assert capsys.readouterr().err == text
+
+
+def test_a_key_may_end_with_a_carriage_return(capsys, tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_bytes(b"abcdefghijklmnopqrst".hex().encode() + b"\r\n")
+    group = ("--vhid", "7", "--address", "192.168.1.200", "10.0.0.9", "192.168.1.51")
+    assert verify("rawkey20", *group, "--key-file", str(file)) == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_verify_of_a_vhid_that_is_not_there_is_no_success(capsys, passphrase: str) -> None:
     group = ("--vhid", "2", "--address", "192.168.1.50", "--passphrase-file", passphrase)
     assert verify("single-v4", *group) == 1
-    assert "vhid 2: 0 authentic, 0 not authentic; 0 unreadable, 14 of other vhids" in (
-        capsys.readouterr().out
+    printed = capsys.readouterr()
+    assert printed.out == (
+        "vhid 2: 0 authentic, 0 not authentic; 0 unreadable, 14 of other vhids\n"
     )
+    text = "there is no advertisement of vhid 2 in this capture; there are: vhid 1"
+    assert printed.err == f"carpproto: warning: {text}\n"
+    assert verify("single-v4", *group, "--json") == 1
+    assert capsys.readouterr() == ("", f"carpproto: warning: {text}\n")
 
 
 @pytest.mark.parametrize(
@@ -318,12 +341,13 @@ def test_verify_refuses_bad_values(capsys, passphrase: str, arguments, expected:
 
 def test_a_bad_key_file_is_refused_without_showing_it(capsys, tmp_path: Path) -> None:
     file = tmp_path / "key"
-    file.write_text("not hexadecimal")
     path = str(FREEBSD / "single-v4.pcap")
     rest = ("--vhid", "1", "--address", "192.168.1.50", "--key-file", str(file))
-    text = refused(capsys, "verify", path, *rest)
-    assert "hexadecimal digits, 40 at the most" in text
-    assert "not hexadecimal" not in text
+    for content in ("not hexadecimal", "", "\n00"):
+        file.write_text(content)
+        text = refused(capsys, "verify", path, *rest)
+        assert "hexadecimal digits, 40 at the most" in text
+        assert "not hexadecimal" not in text
 
 
 def test_a_passphrase_never_shows(capsys, tmp_path: Path) -> None:
@@ -518,6 +542,11 @@ def test_a_missing_file_is_one_line(capsys, tmp_path: Path, passphrase: str) -> 
 def test_a_directory_is_one_line(capsys, tmp_path: Path, passphrase: str) -> None:
     for command in each_command(str(tmp_path), passphrase):
         assert refused(capsys, *command) == f"cannot read {tmp_path}: Is a directory"
+
+
+def test_a_name_that_is_empty_is_one_line(capsys) -> None:
+    for command in ("decode", "timeline", "diagnose"):
+        assert refused(capsys, command, "") == "no file is named; - reads standard input"
 
 
 def test_a_file_without_permission_is_one_line(
@@ -723,6 +752,13 @@ def test_text_from_a_file_cannot_move_the_cursor(capsys, tmp_path: Path) -> None
     assert "\x1b" not in capsys.readouterr().out
     name = str(tmp_path / "\x1b[2J.pcap")
     assert "\x1b" not in refused(capsys, "decode", name)
+
+
+def test_of_many_groups_the_first_are_named() -> None:
+    assert name_groups([1, Group((10,), 2)]) == "vhid 1, vhid 2 vlan 10"
+    assert name_groups(range(1, 9)).endswith("vhid 7, vhid 8")
+    assert name_groups(range(1, 10)).endswith("vhid 7, vhid 8, ...")
+    assert not_there(1, []) == "there is no advertisement of vhid 1 in this capture"
 
 
 def test_a_time_beyond_the_calendar_is_in_seconds() -> None:

@@ -105,7 +105,7 @@ def test_timeline_draws(capsys, tmp_path: Path, suffix: str) -> None:
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("picture.gif", "picture.gif is no picture; its name ends in .svg or .png"),
+        ("picture.gif", "picture.gif: a picture's name ends in .svg or .png"),
         ("none/picture.svg", "none/picture.svg: No such file or directory"),
         ("file/picture.svg", "file/picture.svg: Not a directory"),
         ("directory.svg", "directory.svg: Is a directory"),

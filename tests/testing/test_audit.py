@@ -199,12 +199,41 @@ def test_what_is_not_found_and_addresses_of_a_vhid(tmp_path: Path, capsys) -> No
     path = wordlist(tmp_path, "randompass")
     arguments = ["audit", CAPTURE, "--wordlist", str(path), "--processes", "1", "--address"]
     assert main([*arguments, "1=192.168.1.50", "2=192.0.2.9"]) == 1
-    assert main([*arguments, "2=192.168.1.50"]) == 2
-    printed = capsys.readouterr().err.splitlines()
-    assert printed[0] == "carpproto: warning: vhid 1 is left out: no --address is given for it"
-    assert printed[1] == "carpproto: there is no group to guess at in this capture"
-    assert main([*arguments, "999=192.0.2.1"]) == 2
-    assert main([*arguments, "192.168.1.50", "--vhid", "9"]) == 2
+    capsys.readouterr()
+    for refused, text in (
+        (["2=192.168.1.50"], "no --address is given for vhid 1"),
+        (["999=192.0.2.1"], "vhid '999' is out of range; it is 1 to 255"),
+        (
+            ["192.168.1.50", "--vhid", "9"],
+            "there is no advertisement of vhid 9 in this capture; there are: vhid 1",
+        ),
+    ):
+        assert main([*arguments, *refused]) == 2
+        assert capsys.readouterr().err == f"carpproto: {text}\n"
+
+
+def test_groups_without_an_address_are_left_out_in_one_line(tmp_path: Path, capsys) -> None:
+    capture = str(RECORDINGS / "freebsd" / "many-vhids.pcap")
+    arguments = ["audit", capture, "--wordlist", str(wordlist(tmp_path)), "--processes", "1"]
+    assert main([*arguments, "--address", "1=192.168.1.1"]) == 0
+    left_out, not_found = capsys.readouterr().err.splitlines()
+    assert left_out == (
+        "carpproto: warning: left out, since no --address is given for it: vhid 2, vhid 100, "
+        "vhid 254, vhid 255"
+    )
+    assert "compare --address" in not_found
+
+
+def test_a_capture_without_an_advertisement_is_refused(tmp_path: Path, capsys) -> None:
+    capture = tmp_path / "empty.pcap"
+    capture.write_bytes(Path(CAPTURE).read_bytes()[:24])
+    arguments = ["audit", str(capture), "--wordlist", str(wordlist(tmp_path))]
+    assert main([*arguments, "--address", "192.0.2.1"]) == 2
+    said = "carpproto: there is no CARP advertisement in this capture\n"
+    assert capsys.readouterr().err == said
+    assert main([*arguments, "--address", "192.0.2.1", "--vhid", "1"]) == 2
+    said = "carpproto: there is no advertisement of vhid 1 in this capture\n"
+    assert capsys.readouterr().err == said
 
 
 def test_a_found_passphrase_cannot_move_the_cursor(tmp_path: Path, capsys) -> None:

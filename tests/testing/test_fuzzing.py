@@ -350,6 +350,10 @@ def test_an_output_that_cannot_be_written_is_refused_before_the_run(
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err == f"carpproto: cannot write {output}: Not a directory\n"
+    output = str(tmp_path / "file")
+    assert main(["fuzz", CAPTURE, "--frames", "1000", "--output", output]) == 2
+    said = f"carpproto: {output} is no directory; give one, or a name that is free\n"
+    assert capsys.readouterr() == ("", said)
 
 
 def test_an_error_names_the_file_among_several(tmp_path: Path, capsys) -> None:
@@ -418,6 +422,7 @@ def test_the_command_prints_and_writes_a_finding(monkeypatch, tmp_path: Path, ca
     [
         (["--frames", "0"], "--frames is 1 or more"),
         (["--vhid", "1"], "--vhid and --address go together"),
+        (["--passphrase-file", "f"], "--passphrase-file goes with --vhid and --address"),
         (["--target", "cluster", "--tshark"], "--tshark goes with --target library"),
         (["--rate", "5"], "--rate goes with --target peer"),
         (["--target", "peer"], "--target peer goes with --interface and --peer"),

@@ -60,7 +60,7 @@ def check_picture(path: str | PathLike[str]) -> None:
     """Raise `ConfigError` where `draw` could not write that file; one that is there stays."""
     name = fspath(path)
     if Path(name).suffix not in FORMATS:
-        raise ConfigError(f"{name} is no picture; its name ends in {' or '.join(FORMATS)}")
+        raise ConfigError(f"cannot draw {name}: a picture's name ends in {' or '.join(FORMATS)}")
     try:
         import_module("matplotlib")
     except ImportError:

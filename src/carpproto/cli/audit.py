@@ -10,7 +10,7 @@ from typing import Any
 from carpproto.capture.packets import packets
 from carpproto.cli.decode import open_file
 from carpproto.cli.progress import progress_bar
-from carpproto.cli.text import print_json, printable, warn
+from carpproto.cli.text import name_groups, not_there, print_json, printable, warn
 from carpproto.cli.verify import PROFILES
 from carpproto.core.addresses import Address, parse_address
 from carpproto.core.advertisement import Advertisement
@@ -78,17 +78,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; returns its exit status."""
     common, of_vhid = _addresses(arguments.address)
-    samples = _samples(arguments)
-    targets: list[Target] = []
-    for vhid, advertisement in sorted(samples.items()):
-        addresses = (*common, *of_vhid.get(vhid, ()))
-        if addresses:
-            targets.append(target(advertisement, addresses))
-        else:
-            warn(f"vhid {vhid} is left out: no --address is given for it")
-    if not targets:
-        raise ConfigError("there is no group to guess at in this capture")
     size = Path(arguments.wordlist).stat().st_size
+    samples = _samples(arguments.file)
+    if arguments.vhid is not None:
+        if arguments.vhid not in samples:
+            raise ConfigError(not_there(arguments.vhid, sorted(samples)))
+        samples = {arguments.vhid: samples[arguments.vhid]}
+    if not samples:
+        raise ConfigError("there is no CARP advertisement in this capture")
+    addresses = {vhid: (*common, *of_vhid.get(vhid, ())) for vhid in sorted(samples)}
+    targets = [target(samples[vhid], addresses[vhid]) for vhid in addresses if addresses[vhid]]
+    left_out = [vhid for vhid in addresses if not addresses[vhid]]
+    if not targets:
+        raise ConfigError(f"no --address is given for {name_groups(left_out)}")
+    if left_out:
+        warn(f"left out, since no --address is given for it: {name_groups(left_out)}")
     with progress_bar(size, "B") as advance:
         guessed = audit(
             targets,
@@ -118,15 +122,13 @@ def _addresses(given: list[str]) -> tuple[list[Address], dict[int, list[Address]
     return common, of_vhid
 
 
-def _samples(arguments: argparse.Namespace) -> dict[int, Advertisement]:
+def _samples(file: str) -> dict[int, Advertisement]:
     """The first advertisement of each vhid."""
     samples: dict[int, Advertisement] = {}
-    with open_file(arguments.file) as capture:
+    with open_file(file) as capture:
         for seen in packets(capture):
             advertisement = seen.advertisement
-            if advertisement is None or seen.problem is not None:
-                continue
-            if arguments.vhid in (None, advertisement.vhid):
+            if advertisement is not None and seen.problem is None:
                 samples.setdefault(advertisement.vhid, advertisement)
         if capture.warning is not None:
             warn(capture.warning)

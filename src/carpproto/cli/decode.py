@@ -42,6 +42,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def open_file(name: str) -> Capture:
     """A capture by name, ``-`` being standard input."""
+    if not name:
+        raise ConfigError("no file is named; - reads standard input")
     if name != "-":
         return open_capture(name)
     if sys.stdin is None:

@@ -14,7 +14,7 @@ from carpproto.capture.observation import Observer
 from carpproto.capture.senders import Guess
 from carpproto.cli.progress import open_with_progress
 from carpproto.cli.text import print_json, printable, warn
-from carpproto.cli.timeline import add_meant, meant, not_there
+from carpproto.cli.timeline import add_meant, meant, missing_group
 
 HELP = "what is wrong in a capture, and what to change"
 DESCRIPTION = (
@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     known = meant(arguments)
     with open_with_progress(arguments.file) as capture:
         report = diagnose(Observer(capture, by_vhid(known)), known)
-    missing = not_there(known, report.timeline)
+    missing = missing_group(known, report.timeline)
     if arguments.json:
         for found in report.findings:
             print_json(_as_json(found))

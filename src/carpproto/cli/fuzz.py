@@ -188,6 +188,8 @@ def _signs(arguments: argparse.Namespace) -> bool:
 def _config(arguments: argparse.Namespace) -> VirtualHostConfig | None:
     """The group that was given; None where none was."""
     if arguments.vhid is None and arguments.address is None:
+        if arguments.passphrase_file is not None:
+            raise ConfigError("--passphrase-file goes with --vhid and --address")
         return None
     if arguments.vhid is None or arguments.address is None:
         raise ConfigError("--vhid and --address go together")

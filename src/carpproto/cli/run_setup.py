@@ -16,7 +16,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from carpproto.cli.verify import first_line
+from carpproto.cli.verify import passphrase_in
 from carpproto.core.addresses import Address, parse_address, parse_host_address
 from carpproto.core.config import VirtualHostConfig
 from carpproto.core.errors import ConfigError, shown
@@ -287,7 +287,7 @@ def read_passphrase(file: str, warnings: list[str]) -> str:
     """The first line of a file; a warning if everybody can read it."""
     if not file:
         raise ConfigError("no file is named")
-    passphrase = first_line(file)
+    passphrase = passphrase_in(file)
     if public(file):
         warnings.append(f"every user of this machine can read the passphrase in {file}: chmod o-r")
     return passphrase

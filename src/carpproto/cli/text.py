@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from carpproto.capture.packets import Seen
 from carpproto.core.errors import DecodeError
 
+_NAMED = 8  # groups, where all that are there would be too many
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
@@ -45,6 +47,18 @@ def refuse(error: Exception, file: str = "") -> None:
     sys.stdout.flush()
     text = printable(text)
     print(f"carpproto: {text if len(text) < 600 else text[:600] + '...'}", file=sys.stderr)
+
+
+def name_groups(groups: Iterable[object]) -> str:
+    """Such as ``vhid 1, vhid 2 vlan 10``; the first ones of many."""
+    names = [f"vhid {group}" if isinstance(group, int) else str(group) for group in groups]
+    return ", ".join([*names[:_NAMED], "..."] if len(names) > _NAMED else names)
+
+
+def not_there(vhid: int, others: Iterable[object]) -> str:
+    """What to say where a vhid is asked for that is not in a capture, but perhaps others."""
+    text = f"there is no advertisement of vhid {vhid} in this capture"
+    return f"{text}; there are: {there}" if (there := name_groups(others)) else text
 
 
 def timestamp(nanoseconds: int) -> str:

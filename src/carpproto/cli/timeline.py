@@ -12,7 +12,7 @@ from carpproto.capture.picture import check_picture, draw
 from carpproto.capture.reigns import Reign
 from carpproto.capture.timeline import Lane, Timeline, timeline
 from carpproto.cli.progress import open_with_progress
-from carpproto.cli.text import print_json, printable, timestamp, warn
+from carpproto.cli.text import not_there, print_json, printable, timestamp, warn
 from carpproto.cli.verify import PROFILES, add_secret, read_secret
 from carpproto.core.errors import ConfigError
 
@@ -64,12 +64,11 @@ def meant(arguments: argparse.Namespace) -> Meant | None:
     )
 
 
-def not_there(known: Meant | None, found: Timeline) -> str | None:
+def missing_group(known: Meant | None, found: Timeline) -> str | None:
     """What to say where the group that the command was told of is not in the capture."""
     if known is None or any(group.vhid == known.vhid for group in found.groups):
         return None
-    others = ", ".join(str(group) for group in found.groups[:8])
-    return f"there is no advertisement of vhid {known.vhid} in this capture; there are: {others}"
+    return not_there(known.vhid, found.groups)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -96,7 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
         return _nothing("there is no CARP advertisement in this capture", arguments.json)
     if output is not None:
         draw(found, output)
-    missing = not_there(known, found)
+    missing = missing_group(known, found)
     if missing is not None:
         return _nothing(missing, arguments.json)
     return 0

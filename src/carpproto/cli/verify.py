@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections import Counter
 from getpass import getpass
 from pathlib import Path
 
 from carpproto.capture.packets import packets
 from carpproto.cli.decode import open_file
-from carpproto.cli.text import as_json, describe, print_json, warn
+from carpproto.cli.text import as_json, describe, not_there, print_json, warn
 from carpproto.core.authentication import Authenticator
 from carpproto.core.errors import ConfigError
 from carpproto.core.profile import FREEBSD, NETBSD, OPENBSD, UCARP
@@ -66,7 +67,8 @@ def add_secret(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; returns its exit status."""
     authenticator = _authenticator(arguments)
-    authentic = wrong = unreadable = others = 0
+    authentic = wrong = unreadable = 0
+    others: Counter[int] = Counter()
     with open_file(arguments.file) as capture:
         for seen in packets(capture):
             advertisement = seen.advertisement
@@ -74,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
                 unreadable += 1
                 verdict = None
             elif advertisement.vhid != authenticator.vhid:
-                others += 1
+                others[advertisement.vhid] += 1
                 continue
             else:
                 verdict = authenticator.verify(advertisement)
@@ -91,8 +93,10 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.json:
         print(
             f"vhid {authenticator.vhid}: {authentic} authentic, {wrong} not authentic; "
-            f"{unreadable} unreadable, {others} of other vhids"
+            f"{unreadable} unreadable, {sum(others.values())} of other vhids"
         )
+    if not authentic and not wrong:
+        warn(not_there(authenticator.vhid, sorted(others)))
     return 0 if authentic and not wrong and not unreadable else 1
 
 
@@ -115,20 +119,26 @@ def read_secret(arguments: argparse.Namespace) -> tuple[str | None, bytes | None
     """The passphrase as `read_passphrase` gets it, or --key-file's key; the other is None."""
     if arguments.key_file is None:
         return read_passphrase(arguments), None
-    digits = first_line(arguments.key_file).strip()
+    digits = _first_line(arguments.key_file).strip()
     try:
-        return None, bytes.fromhex(digits)
+        key = bytes.fromhex(digits)
     except ValueError:
+        key = b""
+    if not key:
         raise ConfigError(
             f"{arguments.key_file} has no key; it is an even number of hexadecimal digits, "
             "40 at the most"
-        ) from None
+        )
+    return None, key
 
 
 def read_passphrase(arguments: argparse.Namespace) -> str:
     """From --passphrase-file, the environment, or a prompt; `ConfigError` if there is none."""
     if arguments.passphrase_file is not None:
-        return first_line(arguments.passphrase_file)
+        passphrase = passphrase_in(arguments.passphrase_file)
+        if not passphrase:
+            warn(f"the passphrase in {arguments.passphrase_file}, its first line, is empty")
+        return passphrase
     if ENVIRONMENT in os.environ:
         return os.environ[ENVIRONMENT]
     if sys.stdin is None or not sys.stdin.isatty():
@@ -138,16 +148,20 @@ def read_passphrase(arguments: argparse.Namespace) -> str:
     return getpass("passphrase: ")
 
 
-def first_line(name: str) -> str:
+def passphrase_in(name: str) -> str:
     """The first line of a file as ucarp reads it: only the line feed is removed."""
-    with Path(name).open("rb") as file:
-        line = file.readline(_LONGEST + 1)
-    if len(line) > _LONGEST:
-        raise ConfigError(f"the first line of {name} has more than {_LONGEST} bytes")
-    text = line.removesuffix(b"\n")
-    if text.endswith(b"\r"):
+    passphrase = _first_line(name)
+    if passphrase.endswith("\r"):
         warn(
             f"the passphrase in {name} ends with a carriage return, which is part of it; "
             "save the file with Unix line ends if that is not meant"
         )
-    return text.decode("utf-8", "surrogateescape")
+    return passphrase
+
+
+def _first_line(name: str) -> str:
+    with Path(name).open("rb") as file:
+        line = file.readline(_LONGEST + 1)
+    if len(line) > _LONGEST:
+        raise ConfigError(f"the first line of {name} has more than {_LONGEST} bytes")
+    return line.removesuffix(b"\n").decode("utf-8", "surrogateescape")

@@ -317,13 +317,18 @@ def load_tally(path: str | Path, what: str) -> Tally:
     except FileNotFoundError:
         return Tally()
     except (ValueError, RecursionError):
-        raise ConfigError(f"{path} is no file of a campaign: it is not JSON") from None
+        raise ConfigError(
+            f"{path} is no file of a campaign: it is not JSON; give one, or a name that is free"
+        ) from None
     if not isinstance(found, dict) or cast(dict[str, Any], found).get("format") != _FORMAT:
-        raise ConfigError(f"{path} is no file of a campaign of this version")
+        raise ConfigError(
+            f"{path} is no file of a campaign of this version; give one, or a name that is free"
+        )
     values = cast(dict[str, Any], found)
     if values.get("campaign") != what:
         raise ConfigError(
-            f"{path} is of another campaign, {shown(values.get('campaign'))}; this one is {what!r}"
+            f"{path} is of another campaign, {shown(values.get('campaign'))}; this one is "
+            f"{what!r}: give a name that is free, or go on with what that one was given"
         )
     try:
         return Tally.from_json(values.get("tally", {}))

@@ -104,6 +104,10 @@ def check_directory(directory: str | Path) -> None:
         Path(directory).mkdir(parents=True, exist_ok=True)
         with TemporaryFile(dir=directory):
             pass
+    except FileExistsError:
+        raise ConfigError(
+            f"{directory} is no directory; give one, or a name that is free"
+        ) from None
     except OSError as error:
         raise ConfigError(f"cannot write {directory}: {error.strerror or error}") from None
 
