@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from carpproto import UCARP, Authenticator
 from carpproto.capture.observation import Observer
 from carpproto.capture.picture import draw
 from carpproto.capture.reader import open_capture
@@ -29,8 +30,16 @@ PICTURES = {
     "bow-out": ("netbsd/graceful-down-bow-out", "NetBSD: a MASTER that is taken down says so"),
     "two-masters": ("freebsd/wrong-password", "FreeBSD 12.1: another passphrase for 6 seconds"),
     "five-hosts": ("ucarp/passfile", "ucarp: five hosts, of which two have other passphrases"),
+    "refused": ("ucarp/passfile", "ucarp: the same, and the right passphrase is known"),
 }
 """The name of a picture -> the recording, and the title."""
+
+KEYS = {
+    "refused": Authenticator(
+        vhid=1, addresses=["10.66.0.100"], passphrase="filesecret", profile=UCARP
+    )
+}
+"""For a picture of which the key is known."""
 
 
 def generated() -> dict[str, bytes]:
@@ -38,8 +47,9 @@ def generated() -> dict[str, bytes]:
     files = {}
     with TemporaryDirectory() as folder:
         for name, (recording, title) in PICTURES.items():
+            key = {1: KEYS[name]} if name in KEYS else {}
             with open_capture(RECORDINGS / f"{recording}.pcap") as capture:
-                found = timeline(Observer(capture))
+                found = timeline(Observer(capture, key))
             path = Path(folder) / f"{name}.svg"
             draw(found, path, title=title)
             files[f"pictures/{name}.svg"] = path.read_bytes()

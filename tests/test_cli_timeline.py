@@ -72,7 +72,9 @@ def test_timeline_as_json(capsys) -> None:
     ]
     assert reigns[1]["waited"] == pytest.approx(3.477, abs=1e-3)
     demoted = [part for part in parts if part["part"] == "event"]
-    assert {"master", "ceased", "announced"} == {event["what"] for event in demoted}
+    assert {"master", "ceased", "still master", "announced"} == {
+        event["what"] for event in demoted
+    }
 
 
 def test_timeline_knows_what_is_authentic(capsys, passphrase: str) -> None:

@@ -206,6 +206,7 @@ def test_every_sender_is_told() -> None:
 
 KEY = Authenticator(vhid=1, passphrase="secret", addresses=["192.0.2.1"])
 FIRST, SECOND = "192.0.2.9", "192.0.2.10"
+MAC = "52:54:00:00:00:0a"
 
 
 def sent(
@@ -252,11 +253,16 @@ def alone(
 
 
 def test_deaf_in_one_direction() -> None:
-    # The faster one takes up the slower one's counters, so it hears it; the slower one ...
+    # The faster one takes up the slower one's counters, so it hears it; the slower one does not.
     frames = []
-    for number in range(8):
-        frames.append(sent(number * 1.5, SECOND, 70_000 + number, advskew=128))
-        frames.append(sent(number * 1.5 + 0.5, FIRST, 70_000 + number + 1))
+    counters = {FIRST: 5_000, SECOND: 70_000}
+    turns = [(number * 1.0, FIRST) for number in range(16)]
+    turns += [(number * 1.5 + 0.25, SECOND) for number in range(10)]
+    for t, source in sorted(turns):
+        counters[source] += 1
+        frames.append(sent(t, source, counters[source], advskew=128 if source == SECOND else 0))
+        if source == SECOND:
+            counters[FIRST] = counters[SECOND]
     [text] = texts(report_of(frames), Fault.TWO_MASTERS)
     assert f"{FIRST} accepts what {SECOND} sends" in text
     assert "deaf in this direction" in text
@@ -274,6 +280,102 @@ def test_two_that_accept_nothing_of_each_other() -> None:
     known = Meant(1, ("192.0.2.1",), passphrase="secret")
     [text] = texts(report_of(frames, known), Fault.TWO_MASTERS)
     assert "neither hears the other" in text
+
+
+def test_two_that_count_on_from_the_same_master_and_are_deaf() -> None:
+    frames = []
+    for number in range(8):
+        frames.append(sent(number * 1.05, FIRST, 500 + number))
+        frames.append(sent(number * 1.05 + 0.5, SECOND, 500 + number, advskew=1))
+    [text] = texts(report_of(frames), Fault.TWO_MASTERS)
+    assert "accepts what" in text
+    assert "Neither accepts what the other sends" in text
+
+
+def test_a_replay_under_another_address_is_not_deaf() -> None:
+    frames = []
+    for number in range(8):
+        frames.append(sent(number * 1.05, FIRST, 500 + number))
+        frames.append(sent(number * 1.05 + 0.3, SECOND, 500 + number))
+    late = [
+        *(sent(number * 1.05, FIRST, 500 + number) for number in range(16)),
+        *(sent(number * 1.05 + 5.3, SECOND, 500 + number) for number in range(8)),
+    ]
+    for some in (frames, late):
+        [text] = texts(report_of(some), Fault.TWO_MASTERS)
+        assert "192.0.2.10 sends, byte for byte, what 192.0.2.9 has sent before" in text
+
+
+def doubled(start: int = 1_000_000) -> list[tuple[float, bytes]]:
+    """Two hosts with one own address that do not hear each other."""
+    return [
+        *(sent(5 + number * 1.05, FIRST, start + number) for number in range(8)),
+        *(sent(5.4 + number * 1.05, FIRST, 77 + number) for number in range(8)),
+    ]
+
+
+def test_two_hosts_with_one_own_address_by_their_counters() -> None:
+    report = report_of(doubled())
+    [text] = texts(report, Fault.DUPLICATE_ADDRESS)
+    assert text == (
+        "two hosts have the own address 192.0.2.9: its counters in vhid 1 run in two rows by turns"
+    )
+    assert not texts(report, Fault.REPLAY)
+    assert not report.healthy
+
+
+def test_a_replay_of_what_is_in_the_capture_is_no_second_host() -> None:
+    frames = [
+        *(sent(5 + number * 1.05, FIRST, 500 + number) for number in range(24)),
+        *(sent(18 + number * 1.05, FIRST, 500 + number) for number in range(8)),
+    ]
+    report = report_of(frames)
+    assert not texts(report, Fault.DUPLICATE_ADDRESS)
+    assert texts(report, Fault.REPLAY)
+
+
+@pytest.mark.parametrize("owner", [FIRST, "192.0.2.1"])
+def test_two_hosts_with_one_own_address_by_arp(owner: str) -> None:
+    frames = list(alone(FIRST, 6))
+    frames.append((5.01, gratuitous_arp("192.0.2.1", mac=MAC, source_mac=MAC)))
+    for number, last in enumerate((10, 11, 10, 11)):
+        mac = f"52:54:00:00:00:{last:02x}"
+        arp = bytearray(gratuitous_arp(owner, mac=mac, source_mac=mac))
+        arp[38:42] = bytes((192, 0, 2, 99))  # asks for another's
+        frames.append((6 + number, bytes(arp)))
+    found = texts(report_of(frames), Fault.DUPLICATE_ADDRESS)
+    if owner == FIRST:
+        assert found == [
+            "two hosts have the own address 192.0.2.9: ARP or ND has it now at one, now at the "
+            "other of 52:54:00:00:00:0a and 52:54:00:00:00:0b"
+        ]
+    else:
+        assert not found  # a virtual address, which UCarp hosts have at their own MACs
+
+
+@pytest.mark.parametrize("fault", ["ttl", "checksum"])
+def test_a_master_that_is_refused_is_one_of_two(fault: str) -> None:
+    frames = []
+    for number in range(8):
+        frames.append(sent(5 + number * 1.05, FIRST, 500 + number))
+        t, data = sent(
+            5.5 + number * 1.05,
+            SECOND,
+            900 + number * 777,
+            hop_limit=64 if fault == "ttl" else 255,
+        )
+        frames.append((t, data if fault == "ttl" else data[:40] + b"\x12\x34" + data[42:]))
+    report = report_of(frames)
+    [text] = texts(report, Fault.TWO_MASTERS)
+    assert text.startswith("two MASTERs: 192.0.2.9 and 192.0.2.10 both advertised vhid 1 for 6.")
+    assert "What 192.0.2.10 sends is refused" in text
+    assert not report.timeline.overlaps
+    assert len(report.timeline.beside) == 1
+
+
+def test_a_source_that_no_host_can_have_is_no_master() -> None:
+    report = diagnosed("ucarp/inject-malformed")
+    assert not any("0.0.0.0" in text for text in texts(report, Fault.SPLIT_BRAIN))
 
 
 def test_two_that_hear_each_other_and_do_not_yield() -> None:
@@ -422,9 +524,17 @@ def test_loss() -> None:
     [found] = [found for found in report.findings if found.fault is Fault.LOSS]
     assert found.severity is Severity.BAD
     assert found.text == (
-        "3 gaps in the advertisements of 192.0.2.9; by their counters 4 were sent and did not "
-        "arrive here"
+        "3 gaps in the advertisements of 192.0.2.9 in vhid 1; by their counters 4 were sent and "
+        "did not arrive here"
     )
+
+
+def test_a_sender_that_is_slow_has_no_gaps() -> None:
+    frames = [sent(5 + number * 2.1, FIRST, 1000 + number) for number in range(12)]
+    report = report_of(frames)
+    assert not texts(report, Fault.LOSS)
+    [text] = texts(report, Fault.JITTER)
+    assert text.startswith("192.0.2.9 advertises vhid 1 every 2.10 s, though it says every 1.00 s")
 
 
 def test_jitter() -> None:
@@ -463,6 +573,38 @@ def test_two_groups_with_one_vhid() -> None:
                 frames.append((t + 0.001, arp))
     [text] = texts(report_of(frames), Fault.TWO_MASTERS)
     assert "these are two groups with the same vhid" in text
+    told = report_of(frames, Meant(1, ("198.51.100.1",), passphrase="theirs"))
+    [text] = texts(told, Fault.TWO_MASTERS)
+    assert "these are two groups with the same vhid" in text
+    [change] = [
+        found.change
+        for found in bad(told)
+        if found.fault is Fault.WRONG_HMAC and str(found.sources[0]) == FIRST
+    ]
+    assert "so it is of another group that has the same vhid" in change
+
+
+@pytest.mark.parametrize("same_host", [False, True])
+def test_one_group_in_two_vlans(same_host: bool) -> None:
+    frames = []
+    for number in range(4):
+        for source, vlan in ((FIRST, 10), (FIRST if same_host else SECOND, 20)):
+            tag = b"\x81\x00" + vlan.to_bytes(2, "big")
+            t, data = sent(5 + number * 1.05 + vlan / 100, source, vlan * 1000 + number)
+            arp = gratuitous_arp("192.0.2.1", mac="00:00:5e:00:01:01", source_mac=MAC)
+            frames.append((t, data[:12] + tag + data[12:]))
+            if not number:
+                frames.append((t + 0.001, arp[:12] + tag + arp[12:]))
+    found = [f for f in report_of(frames).findings if f.fault is Fault.VHID_CLASH]
+    if same_host:
+        assert not found
+        return
+    [warning] = found
+    assert warning.severity is Severity.WARNING
+    assert warning.text.startswith(
+        "192.0.2.1 of vhid 1 is announced in several VLANs (192.0.2.9 in VLAN 10, 192.0.2.10 in "
+        "VLAN 20)"
+    )
 
 
 def vrrp(t: float, router: int, version: int = 2) -> tuple[float, bytes]:
@@ -536,5 +678,24 @@ def test_a_flood_of_sources_ends_clearly() -> None:
             data[26:30] = (0x0A000000 + number).to_bytes(4, "big")
             yield Record(number + 1, number * 1000, 1, bytes(data), 70)
 
-    [text] = texts(diagnose(Observer(flood())), Fault.LIMITS)
-    assert "more groups or sources than can be followed" in text
+    report = diagnose(Observer(flood()))
+    assert "more groups or sources than can be followed" in report.findings[0].text
+    assert report.findings[0].fault is Fault.LIMITS
+    assert len(report.findings) < 200
+    assert any("more about this (sender) are left out" in found.text for found in report.findings)
+
+
+def test_many_masters_are_one_finding() -> None:
+    frames = [
+        sent(5 + number * 1.05 + host / 50, f"192.0.2.{20 + host}", host * 10**9 + number)
+        for host in range(20)
+        for number in range(6)
+    ]
+    [text] = texts(report_of(frames), Fault.TWO_MASTERS)
+    assert text.startswith("20 sources advertised vhid 1 at the same time as others: 192.0.2.20, ")
+
+
+def test_who_is_alone_and_contradicts_what_the_command_was_told() -> None:
+    report = report_of(alone(FIRST, 4), Meant(1, ("192.0.2.1",), passphrase="sec"))
+    [change] = [found.change for found in bad(report)]
+    assert "either 192.0.2.9 or what this command was told is wrong" in change

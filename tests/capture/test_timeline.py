@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
-from carpproto import Authenticator
+from carpproto import UCARP, Authenticator
 from carpproto.capture.happenings import Event, Happening
 from carpproto.capture.observation import Group, Heard, Observer
 from carpproto.capture.reader import Record, open_capture
@@ -379,3 +379,25 @@ def test_more_sources_than_can_be_followed_are_counted() -> None:
 def test_an_empty_capture_has_an_empty_timeline() -> None:
     found = timeline(Observer(iter(())))
     assert (found.begin, found.lanes, found.events) == (None, (), ())
+
+
+def test_who_is_refused_is_followed_apart() -> None:
+    key = Authenticator(vhid=1, addresses=["10.66.0.100"], passphrase="filesecret", profile=UCARP)
+    with open_capture(RECORDINGS / "ucarp/passfile.pcap") as opened:
+        found = timeline(Observer(opened, {1: key}))
+    assert {str(reign.source) for reign in found.reigns} == {"10.66.0.1", "10.66.0.2", "10.66.0.3"}
+    assert [(str(reign.source), reign.ended) for reign in found.refused] == [
+        ("10.66.0.4", Ended.OPEN),
+        ("10.66.0.5", Ended.OPEN),
+    ]
+    assert {(str(o.one.source), str(o.other.source)) for o in found.beside} == {
+        ("10.66.0.1", "10.66.0.4"),
+        ("10.66.0.1", "10.66.0.5"),
+        ("10.66.0.2", "10.66.0.4"),
+        ("10.66.0.3", "10.66.0.4"),
+    }
+    said = [event.text for event in found.events if event.what is Happening.BESIDE]
+    assert "advertises beside 10.66.0.1 for 3.319 s, and receivers refuse it (to frame 52)" in said
+    # Its own announcements are its own, although nobody takes it for a MASTER.
+    announced = {str(e.source) for e in found.events if e.what is Happening.ANNOUNCED}
+    assert {"10.66.0.4", "10.66.0.5"} <= announced

@@ -11,14 +11,17 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from carpproto.capture.address_search import LIMIT, explain_digest
-from carpproto.capture.finding import Fault, Finding, Severity, Tally, worst_first
+from carpproto.capture.finding import EVIDENCE, Fault, Finding, Severity, Tally, worst_first
 from carpproto.capture.happenings import Happening
 from carpproto.capture.hearing import Ears
 from carpproto.capture.masters import Circumstances, Member, about_masters
 from carpproto.capture.observation import (
+    CARP_MACS,
+    Announced,
     Checksum,
     Group,
     Heard,
+    Neighbor,
     Observation,
     Observer,
     Unreadable,
@@ -30,9 +33,8 @@ from carpproto.capture.symptoms import (
     about_gaps,
     about_limits,
     about_senders,
-    out_of_order,
 )
-from carpproto.capture.timeline import Timeline, TimelineBuilder
+from carpproto.capture.timeline import Lane, Timeline, TimelineBuilder
 from carpproto.capture.wire_faults import (
     PSEUDO,
     SAME_SEGMENT,
@@ -43,13 +45,13 @@ from carpproto.capture.wire_faults import (
     about_vrrp,
     refusal,
 )
-from carpproto.core.addresses import Address, AddressLike
+from carpproto.core.addresses import Address, AddressLike, parse_address
 from carpproto.core.advertisement import Advertisement
 from carpproto.core.authentication import Authenticator
 from carpproto.core.errors import Reason
 from carpproto.core.events import AdvertisementReceived
 from carpproto.core.profile import Profile
-from carpproto.core.replay_guard import ReplayGuard
+from carpproto.core.replay_guard import Doubt, ReplayGuard
 
 _TALLIES = 4096  # of anything, by source: what is beyond them is not told one by one
 _GUARDS = 256  # groups that are watched for replays
@@ -120,6 +122,7 @@ class Diagnosis:
         self._destinations: dict[Member, dict[Address, int]] = {}
         self._vrrp: dict[tuple[tuple[int, ...], int], Tally] = {}
         self._unreadable: dict[str, Tally] = {}
+        self._neighbors = _Neighbors()
 
     def take(self, observation: Observation) -> None:
         """Take the next observation."""
@@ -133,6 +136,8 @@ class Diagnosis:
                 self._vrrp.setdefault(key, Tally()).take(observation.frame, text)
         elif isinstance(observation, Unreadable):
             self._refused(observation)
+        elif isinstance(observation, (Announced, Neighbor)):
+            self._neighbors.take(observation)
         self._timeline.take(observation)
 
     def finish(self, observer: Observer) -> Report:
@@ -144,8 +149,9 @@ class Diagnosis:
                 self._announced.setdefault((event.group, event.source), set()).update(
                     event.addresses
                 )
-        known = self._circumstances(guesses)
+        known = self._circumstances(guesses, timeline)
         findings = [
+            *self._of_duplicates(timeline),
             *about_tallies(self._tallies, self._destinations),
             *self._of_hmacs(),
             *about_unreadable(self._unreadable),
@@ -153,16 +159,11 @@ class Diagnosis:
             *about_destinations(self._destinations),
             *about_announcements(timeline),
             *about_masters(timeline, known),
-            *about_gaps(timeline, {source for _, source in known.crafted}),
+            *about_gaps(timeline, known.crafted),
             *about_senders(guesses),
             *about_limits(timeline, observer, self._senders.left_out),
         ]
-        ordered = worst_first(findings)
-        if out_of_order(observer):
-            unsafe = [found for found in ordered if found.fault is Fault.LIMITS]
-            unsafe = [found for found in unsafe if found.severity is Severity.BAD]
-            ordered = (*unsafe, *(found for found in ordered if found not in unsafe))
-        return Report(ordered, guesses, timeline)
+        return Report(worst_first(findings), guesses, timeline)
 
     # -- frame by frame ---------------------------------------------------------------------
 
@@ -246,7 +247,7 @@ class Diagnosis:
 
     # -- in the end -------------------------------------------------------------------------
 
-    def _circumstances(self, guesses: tuple[Guess, ...]) -> Circumstances:
+    def _circumstances(self, guesses: tuple[Guess, ...], timeline: Timeline) -> Circumstances:
         authentic: dict[Member, bool] = dict.fromkeys(self._wrong, False)
         for member, count in self._right.items():
             wrong = self._tallies.get((Fault.WRONG_HMAC, member, ""))
@@ -259,6 +260,11 @@ class Diagnosis:
                 (guess.group, guess.source)
                 for guess in guesses
                 if guess.advertisements >= ENOUGH and not guess.kinds
+            }
+            | {
+                (lane.group, lane.source)
+                for lane in timeline.lanes
+                if _of_no_host(lane.source) or self._only_repeats(lane)
             },
             {
                 member: tally.text
@@ -269,6 +275,40 @@ class Diagnosis:
             },
             authentic,
         )
+
+    def _only_repeats(self, lane: Lane) -> bool:
+        """Whether all that came from there was on the wire before, so that no host sends it."""
+        tally = self._tallies.get((Fault.REPLAY, (lane.group, lane.source), Doubt.REPEATED.value))
+        return tally is not None and tally.count >= max(lane.advertisements - 1, ENOUGH)
+
+    def _of_duplicates(self, timeline: Timeline) -> Iterable[Finding]:
+        """Own addresses that two hosts have."""
+        virtual = {address for addresses in self._announced.values() for address in addresses}
+        signs: dict[Address, list[tuple[str, tuple[int, ...], int]]] = {}
+        for group, source, frames, count in self._ears.doubled():
+            replayed = self._tallies.get((Fault.REPLAY, (group, source), Doubt.REPEATED.value))
+            if replayed is None:
+                self._tallies.pop((Fault.REPLAY, (group, source), Doubt.JUMPED.value), None)
+                text = f"its counters in {group} run in two rows by turns"
+                signs.setdefault(source, []).append((text, frames, count))
+        for source in {lane.source: None for lane in timeline.lanes}:
+            found = self._neighbors.moved(source)
+            if found is not None and source not in virtual:
+                macs, frames, count = found
+                text = f"ARP or ND has it now at one, now at the other of {' and '.join(macs)}"
+                signs.setdefault(source, []).append((text, frames, count))
+        for source, told in signs.items():
+            yield Finding(
+                Severity.BAD,
+                Fault.DUPLICATE_ADDRESS,
+                None,
+                (source,),
+                f"two hosts have the own address {source}: {'; '.join(text for text, *_ in told)}",
+                "Give each host an address of its own: was one cloned from the other? (Somebody "
+                "who sends again what he recorded before this capture began looks the same.)",
+                tuple(sorted(frame for _, frames, _ in told for frame in frames)[:EVIDENCE]),
+                sum(count for *_, count in told),
+            )
 
     def _of_hmacs(self) -> Iterable[Finding]:
         if self._meant is None:
@@ -290,12 +330,33 @@ class Diagnosis:
                     reasons.update(dict.fromkeys(self._explain(sample, candidates)))
             told.append((group, source, tally, tuple(reasons)))
         # Nobody agrees with what the command was told, and all disagree in the same way.
-        alike = len({reasons for *_, reasons in told}) == 1 and not self._right
-        suspect = alike and len(told) > 1
+        suspect = len({reasons for *_, reasons in told}) == 1 and not self._right
+        meant = {parse_address(address) for address in self._meant.addresses}
         for group, source, tally, reasons_of in told:
             right = self._right.get((group, source), 0)
             of = f"{tally.count} of {tally.count + right} advertisements" if right else "the HMAC"
             why = "; ".join(reasons_of) or "no near miss of passphrase or addresses explains it"
+            announced = self._announced.get((group, source), set())
+            if announced and not announced & meant:
+                change = (
+                    "It announces none of these addresses, so it is of another group that has the "
+                    "same vhid: give one of the groups another."
+                )
+            elif suspect and len(told) > 1:
+                change = (
+                    "All senders contradict what this command was told, and in the same way: the "
+                    "passphrase or the addresses that it was given are the suspect. Compare them "
+                    "first."
+                )
+            elif suspect:
+                change = (
+                    f"Nobody else advertises here, so either {source} or what this command was "
+                    "told is wrong: compare its passphrase and addresses with both."
+                )
+            elif reasons_of:
+                change = f"Make passphrase and virtual addresses of {source} those of the group."
+            else:
+                change = f"Compare the passphrase of {source}; its addresses, too, may be others."
             yield Finding(
                 Severity.BAD,
                 Fault.WRONG_HMAC,
@@ -303,13 +364,7 @@ class Diagnosis:
                 (source,),
                 f"{of} of {source} in {group} {'do' if right else 'does'} not fit this passphrase "
                 f"and these addresses: {why}",
-                "All senders contradict what this command was told, and in the same way: the "
-                "passphrase or the addresses that it was given are the suspect. Compare them "
-                "first."
-                if suspect
-                else f"Make passphrase and virtual addresses of {source} those of the group."
-                if reasons_of
-                else f"Compare the passphrase of {source}; its addresses, too, may be others.",
+                change,
                 tuple(tally.frames),
                 tally.count,
             )
@@ -329,6 +384,41 @@ class Diagnosis:
                 limit=LIMIT // 4,
             )
         )
+
+
+class _Neighbors:
+    """Which MACs each address was seen at."""
+
+    def __init__(self) -> None:
+        self._macs: dict[Address, dict[str, int]] = {}  # the latest one last
+        self._moves: dict[Address, Tally] = {}
+
+    def take(self, seen: Announced | Neighbor) -> None:
+        """Take the next ARP packet or neighbor advertisement."""
+        if seen.mac.startswith(CARP_MACS):
+            return
+        macs = self._macs.get(seen.address)
+        if macs is None:
+            if len(self._macs) >= _TALLIES:
+                return
+            macs = self._macs[seen.address] = {}
+        if seen.mac in macs and seen.mac != next(reversed(macs)):
+            self._moves.setdefault(seen.address, Tally()).take(seen.frame)
+            del macs[seen.mac]
+        if len(macs) < 4:
+            macs[seen.mac] = seen.frame
+
+    def moved(self, address: Address) -> tuple[tuple[str, ...], tuple[int, ...], int] | None:
+        """The MACs, frames and number of times of an address that came back to a MAC, or None."""
+        moves = self._moves.get(address)
+        if moves is None:
+            return None
+        return tuple(sorted(self._macs[address])), tuple(moves.frames), moves.count
+
+
+def _of_no_host(source: Address) -> bool:
+    """Whether no host can have this address."""
+    return source.is_unspecified or source.is_multicast or source.is_loopback
 
 
 def diagnose(observer: Observer, meant: Meant | None = None) -> Report:

@@ -6,6 +6,7 @@ Must not know how anything is found or printed.
 from __future__ import annotations
 
 from enum import Enum, IntEnum
+from itertools import groupby
 from typing import NamedTuple
 
 from carpproto.capture.observation import Group
@@ -13,6 +14,9 @@ from carpproto.core.addresses import Address
 
 EVIDENCE = 8
 """Frame numbers that are kept for a finding; `Finding.times` says of how many."""
+
+MAX_ALIKE = 50
+"""Findings about one fault, of one severity, that are told one by one."""
 
 
 class Severity(IntEnum):
@@ -30,6 +34,7 @@ class Fault(Enum):
     SPLIT_BRAIN = "split brain"
     NO_MASTER = "no master"
     WRONG_HMAC = "wrong hmac"
+    DUPLICATE_ADDRESS = "duplicate address"
     FORGED = "forged"
     REPLAY = "replay"
     WRONG_CHECKSUM = "wrong checksum"
@@ -71,13 +76,24 @@ _ORDER = {fault: position for position, fault in enumerate(Fault)}
 
 
 def worst_first(findings: list[Finding]) -> tuple[Finding, ...]:
-    """Findings by severity, then by what they are about, then by where they begin."""
-    return tuple(
-        sorted(
-            findings,
-            key=lambda found: (-found.severity, _ORDER[found.fault], found.frames[:1]),
-        )
-    )
+    """Findings by severity, then by what they are about, then by where they begin.
+
+    What makes the others unsafe comes first of all. More than `MAX_ALIKE` of a kind are counted.
+    """
+    kept: list[Finding] = []
+    for _, alike in groupby(sorted(findings, key=_place), key=lambda found: _place(found)[:2]):
+        of_kind = list(alike)
+        kept += of_kind[:MAX_ALIKE]
+        if len(of_kind) > MAX_ALIKE:
+            first = of_kind[MAX_ALIKE]
+            text = f"{len(of_kind) - MAX_ALIKE} more about this ({first.fault.value}) are left out"
+            kept.append(first._replace(group=None, sources=(), text=text, change=""))
+    return tuple(kept)
+
+
+def _place(found: Finding) -> tuple[int, int, tuple[int, ...]]:
+    unsafe = found.fault is Fault.LIMITS and found.severity is Severity.BAD
+    return -found.severity, -1 if unsafe else _ORDER[found.fault], found.frames[:1]
 
 
 class Tally:

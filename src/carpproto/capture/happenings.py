@@ -18,6 +18,7 @@ class Happening(Enum):
 
     MASTER = "master"
     CEASED = "ceased"
+    STILL = "still master"
     BOWED_OUT = "bowed out"
     TWO_MASTERS = "two masters"
     DEMOTED = "demoted"
@@ -26,6 +27,7 @@ class Happening(Enum):
     GAP = "gap"
     ANNOUNCED = "announced"
     REFUSED = "refused"
+    BESIDE = "refused beside a master"
     NOT_AUTHENTIC = "not authentic"
 
 
@@ -99,7 +101,7 @@ def ceasing(reign: Reign) -> Event:
     return Event(
         reign.until,
         reign.until_frame,
-        Happening.CEASED,
+        Happening.STILL if reign.ended is Ended.OPEN else Happening.CEASED,
         reign.group,
         reign.source,
         reign.successor,
@@ -123,7 +125,23 @@ def two_masters(overlap: Overlap) -> Event:
     )
 
 
-def missing(group: Group, gap: Gap) -> Event:
+def refused_beside(overlap: Overlap, refused: Reign) -> Event:
+    """That a source advertised what receivers refuse while another one was MASTER."""
+    master = overlap.other if refused is overlap.one else overlap.one
+    return Event(
+        overlap.start,
+        overlap.first_frame,
+        Happening.BESIDE,
+        refused.group,
+        refused.source,
+        master.source,
+        overlap.seconds,
+        f"advertises beside {master.source} for {overlap.seconds:.3f} s, and receivers refuse it "
+        f"(to frame {overlap.last_frame})",
+    )
+
+
+def missing(gap: Gap) -> Event:
     """That advertisements are missing, and whether they were sent."""
     seconds = (gap.after - gap.before) / SECOND
     text = f"a gap of {seconds:.3f} s before this, its interval is {gap.interval / 256:.3f} s"
@@ -134,4 +152,6 @@ def missing(group: Group, gap: Gap) -> Event:
             if missing
             else "; by its counter it sent none"
         )
-    return Event(gap.after, gap.after_frame, Happening.GAP, group, gap.source, None, seconds, text)
+    return Event(
+        gap.after, gap.after_frame, Happening.GAP, gap.group, gap.source, None, seconds, text
+    )

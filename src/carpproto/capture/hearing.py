@@ -1,22 +1,29 @@
-"""Who hears whom, read off the counters.
+"""Who hears whom, and who is two, read off the counters.
 
 Must not know of findings. A FreeBSD, NetBSD or UCarp host that accepts an advertisement counts
 on from its counter: what it sends next has that counter plus one. So of two MASTERs the one
 whose counters follow the other's hears and accepts it, and the one that keeps to its own, or
 goes on with random ones, accepts nothing. (Two 64-bit counters that began apart do not meet by
-chance.) OpenBSD's counters are constant and say nothing.
+chance. Two that began alike stay so, which says nothing.) One address with two rows of counters
+is that of two hosts. OpenBSD's counters are constant and say nothing.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from enum import Enum
 
+from carpproto.capture.finding import EVIDENCE
 from carpproto.capture.observation import Group, Heard
 from carpproto.core.addresses import Address
+from carpproto.core.advertisement import Advertisement
 
 _COUNTERS = 1 << 64
 _SOURCES = 64  # of one group and family
+_OFTEN = 3  # what happened so often is no chance
+_ROWS = 3  # that one source may count in
+_RECENT = 256  # advertisements of a group that another source may repeat
 
 
 class Hearing(Enum):
@@ -27,13 +34,34 @@ class Hearing(Enum):
     UNKNOWN = "its counters do not tell"
 
 
+class _Source:
+    def __init__(self) -> None:
+        self.counter = -1
+        self.order = 0
+        self.rows: list[int] = []  # the last counters of rows that it counts in, latest last
+        self.changed_rows = 0
+        self.changed_in: list[int] = []
+
+    def take(self, heard: Heard, order: int) -> None:
+        counter = heard.advertisement.counter
+        before = (counter - 1) % _COUNTERS
+        if counter not in self.rows:
+            if before in self.rows[:-1]:
+                self.changed_rows += 1
+                if len(self.changed_in) < EVIDENCE:
+                    self.changed_in.append(heard.frame)
+            self.rows = [*[row for row in self.rows if row != before][-_ROWS + 1 :], counter]
+        self.counter, self.order = counter, order
+
+
 class _Memory:
     def __init__(self) -> None:
-        self.last: dict[Address, tuple[int, int]] = {}  # source -> counter, order
+        self.sources: dict[Address, _Source] = {}
         self.order = 0
+        self.recent: dict[Advertisement, Address] = {}  # who sent it first, latest last
         self.followed: Counter[tuple[Address, Address]] = Counter()
         self.ignored: Counter[tuple[Address, Address]] = Counter()
-        self.constant: Counter[Address] = Counter()
+        self.echoed: Counter[tuple[Address, Address]] = Counter()
 
 
 class Ears:
@@ -52,20 +80,26 @@ class Ears:
             memory = self._memory[key] = _Memory()
         source, counter = heard.source, heard.advertisement.counter
         memory.order += 1
-        mine = memory.last.get(source)
-        if mine is not None:
-            for other, (theirs, order) in memory.last.items():
-                if other == source or order < mine[1]:
-                    continue
-                if (theirs + 1) % _COUNTERS == counter:
-                    memory.followed[source, other] += 1
-                elif counter == mine[0]:
-                    memory.constant[source] += 1
-                else:
-                    memory.ignored[source, other] += 1
-        elif len(memory.last) >= _SOURCES:
-            return
-        memory.last[source] = counter, memory.order
+        mine = memory.sources.get(source)
+        if mine is None:
+            if len(memory.sources) >= _SOURCES:
+                return
+            mine = memory.sources[source] = _Source()
+        for other, its in memory.sources.items():
+            if other == source:
+                continue
+            if its.order < mine.order or mine.counter in (-1, its.counter):
+                continue
+            if (its.counter + 1) % _COUNTERS == counter:
+                memory.followed[source, other] += 1
+            elif counter != mine.counter:
+                memory.ignored[source, other] += 1
+        mine.take(heard, memory.order)
+        first = memory.recent.setdefault(heard.advertisement, source)
+        if first != source:
+            memory.echoed[source, first] += 1
+        elif len(memory.recent) > _RECENT:
+            del memory.recent[next(iter(memory.recent))]
 
     def hears(self, group: Group, listener: Address, speaker: Address) -> Hearing:
         """Whether ``listener`` accepted advertisements of ``speaker`` while both advertised."""
@@ -79,3 +113,15 @@ class Ears:
         if ignored >= 2 and not followed:
             return Hearing.NO
         return Hearing.UNKNOWN
+
+    def echoes(self, group: Group, source: Address, other: Address) -> bool:
+        """Whether ``source`` sends, byte for byte, what ``other`` has sent before."""
+        memory = self._memory.get((group, source.version))
+        return memory is not None and memory.echoed[source, other] >= _OFTEN
+
+    def doubled(self) -> Iterator[tuple[Group, Address, tuple[int, ...], int]]:
+        """Sources whose counters run in two rows by turns: group, source, frames, how often."""
+        for (group, _), memory in self._memory.items():
+            for source, seen in memory.sources.items():
+                if seen.changed_rows >= _OFTEN:
+                    yield group, source, tuple(seen.changed_in), seen.changed_rows

@@ -6,11 +6,11 @@ announced, who accepts whom, and which advertisements of a source receivers refu
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Set
 from typing import NamedTuple
 
-from carpproto.capture.finding import Fault, Finding, Severity
+from carpproto.capture.finding import EVIDENCE, Fault, Finding, Severity
 from carpproto.capture.happenings import Happening
 from carpproto.capture.hearing import Ears, Hearing
 from carpproto.capture.observation import Group
@@ -22,6 +22,7 @@ _SETTLES = 1.2  # seconds in which UCarp, which listens once a second, settles w
 _SHORT_REIGNS = 3  # so many MASTERs that did not last are no election any more
 _FAILOVERS = 20  # that are told one by one
 _LONG_WITHOUT = 3  # master-down times without a MASTER that somebody took over after all
+_CROWD = 6  # pairs of MASTERs of one group that are told one by one
 _ALL_DEMOTED = 240  # what a demoted host advertises at the most
 
 Member = tuple[Group, Address]
@@ -66,13 +67,26 @@ def lasting(overlap: Overlap) -> bool:
 
 def _two_masters(timeline: Timeline, known: Circumstances) -> Iterable[Finding]:
     pairs: dict[tuple[Group, Address, Address], list[Overlap]] = defaultdict(list)
-    for overlap in timeline.overlaps:
-        if lasting(overlap):
-            one, other = sorted((overlap.one.source, overlap.other.source), key=int)
-            pairs[overlap.one.group, one, other].append(overlap)
+    for overlap in (*timeline.overlaps, *timeline.beside):
+        one, other = sorted((overlap.one.source, overlap.other.source), key=int)
+        group = overlap.one.group
+        # Forged frames are a finding of their own.
+        if lasting(overlap) and not {(group, one), (group, other)} & known.crafted:
+            pairs[group, one, other].append(overlap)
+    crowded = {
+        key
+        for key, count in Counter((group, one.version) for group, one, _ in pairs).items()
+        if count > _CROWD
+    }
+    for group, family in crowded:
+        yield _crowd(
+            group,
+            [key[1:] for key in pairs if (key[0], key[1].version) == (group, family)],
+            timeline,
+        )
     for (group, one, other), overlaps in pairs.items():
-        if {(group, one), (group, other)} & known.crafted:
-            continue  # forged frames are a finding of their own
+        if (group, one.version) in crowded:
+            continue
         total = sum(overlap.seconds for overlap in overlaps)
         cause, change = _why(group, overlaps[-1], known)
         again = f", {len(overlaps)} times" if len(overlaps) > 1 else ""
@@ -93,12 +107,39 @@ def _two_masters(timeline: Timeline, known: Circumstances) -> Iterable[Finding]:
         )
 
 
+def _crowd(group: Group, pairs: Iterable[tuple[Address, Address]], timeline: Timeline) -> Finding:
+    """More MASTERs at a time than hosts that do not hear each other would be."""
+    sources = {source for pair in pairs for source in pair}
+    lanes = [lane for lane in timeline.lanes if lane.group == group and lane.source in sources]
+    return Finding(
+        Severity.BAD,
+        Fault.TWO_MASTERS,
+        group,
+        tuple(lane.source for lane in lanes[:EVIDENCE]),
+        f"{len(lanes)} sources advertised {group} at the same time as others: "
+        f"{', '.join(str(lane.source) for lane in lanes[:4])}, ...",
+        "Either somebody forges advertisements under many addresses, or nothing at all gets "
+        "through between the hosts: see what they send (carpproto timeline) and whether these "
+        "hosts exist.",
+        tuple(lane.first_frame for lane in lanes[:EVIDENCE]),
+        len(lanes),
+    )
+
+
 def _why(group: Group, overlap: Overlap, known: Circumstances) -> tuple[str, str]:
     """Why neither steps down, and what to change."""
     better, worse = sorted(
         (overlap.one, overlap.other), key=lambda reign: (reign.interval, reign.start)
     )
     one, other = better.source, worse.source
+    mine, theirs = (known.announced.get((group, source), set()) for source in (one, other))
+    lists = f"{one} announces {_list(mine)}; {other} announces {_list(theirs)}"
+    if mine and theirs and not mine & theirs:
+        return (
+            f"They have no virtual address in common ({lists}): these are two groups with the "
+            "same vhid on one segment.",
+            "Give one of the groups another vhid.",
+        )
     verdicts = {source: known.authentic.get((group, source)) for source in (one, other)}
     wrong = [source for source, verdict in verdicts.items() if verdict is False]
     if len(wrong) == 1:
@@ -113,16 +154,7 @@ def _why(group: Group, overlap: Overlap, known: Circumstances) -> tuple[str, str
             "See the findings about their HMACs; if they name the same cause, what this command "
             "was told is wrong.",
         )
-    mine, theirs = (known.announced.get((group, source), set()) for source in (one, other))
     if mine and theirs and mine != theirs:
-        apart = not mine & theirs
-        lists = f"{one} announces {_list(mine)}; {other} announces {_list(theirs)}"
-        if apart:
-            return (
-                f"They have no virtual address in common ({lists}): these are two groups with "
-                "the same vhid on one segment.",
-                "Give one of the groups another vhid.",
-            )
         return (
             f"Their virtual addresses differ ({lists}); the HMAC covers them, so each drops what "
             "the other sends.",
@@ -133,6 +165,15 @@ def _why(group: Group, overlap: Overlap, known: Circumstances) -> tuple[str, str
             return (
                 f"What {source} sends is refused: {known.refused[group, source]}.",
                 "See the finding about that.",
+            )
+    for source, of in ((one, other), (other, one)):
+        if known.ears.echoes(group, source, of):
+            return (
+                f"{source} sends, byte for byte, what {of} has sent before: somebody sends "
+                f"it again under another address; or both counted on from the same MASTER, with "
+                "one passphrase and one advskew, and nothing gets through between them.",
+                f"See whether there is a host at {source} that is of this group; if there is, "
+                "what keeps their multicast apart: a firewall rule, a switch's IGMP snooping.",
             )
     worse_hears = known.ears.hears(group, other, one)
     better_hears = known.ears.hears(group, one, other)

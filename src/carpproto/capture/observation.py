@@ -1,8 +1,8 @@
 """What a capture shows of CARP and of what stands around it, one observation after the other.
 
 Must not know what follows from an observation. One pass, front to back, nothing kept: every
-packet of IP protocol 112 with the layers around it, VRRP told apart from CARP, and the ARP
-requests and neighbor advertisements with which a new MASTER announces its addresses.
+packet of IP protocol 112 with the layers around it, VRRP told apart from CARP, and ARP and
+neighbor advertisements, with which a new MASTER announces its addresses.
 """
 
 from __future__ import annotations
@@ -28,6 +28,10 @@ _COPIED_WITHIN = 10_000_000  # nanoseconds between a frame and its copy
 _LONGEST_COPY = 2048  # bytes
 _RECENT = 256  # frames among which copies are looked for
 _ETHERNET_IPV4 = b"\x00\x01\x08\x00\x06\x04"  # ARP: hardware, protocol, lengths of both
+
+
+CARP_MACS = "00:00:5e:00:01:"
+"""How the virtual MACs of CARP, and of VRRP, begin."""
 
 
 class Checksum(Enum):
@@ -108,9 +112,19 @@ class Announced(NamedTuple):
     @property
     def vhid(self) -> int | None:
         """Whose virtual MAC it announces; None for a MAC that is not CARP's (or VRRP's)."""
-        if not self.mac.startswith("00:00:5e:00:01:"):
+        if not self.mac.startswith(CARP_MACS):
             return None
         return int(self.mac[-2:], 16)
+
+
+class Neighbor(NamedTuple):
+    """An ARP packet or a neighbor advertisement that announces nothing: who has ``address``."""
+
+    frame: int
+    nanoseconds: int
+    vlans: tuple[int, ...]
+    address: Address
+    mac: str
 
 
 class Vrrp(NamedTuple):
@@ -140,7 +154,7 @@ class Unreadable(NamedTuple):
     problem: DecodeError
 
 
-Observation = Heard | Announced | Vrrp | Unreadable
+Observation = Heard | Announced | Neighbor | Vrrp | Unreadable
 
 
 class Observer:
@@ -198,10 +212,10 @@ class Observer:
                 continue
             frame = as_ethernet(record)
             if frame is not None:
-                self.neighbors = self.neighbors or _of_neighbors(frame)
-                announced = _announcement(record.number, now, frame)
-                if announced is not None:
-                    yield announced
+                seen = _of_neighbors(record.number, now, frame)
+                if seen is not None:
+                    self.neighbors = True
+                    yield seen
 
     def _copied(self, record: Record, packet: Packet, now: int) -> bool:
         """Whether this is one more copy of a frame that was here just now."""
@@ -309,24 +323,8 @@ def _sums_up(payload: bytes) -> bool:
     return int.from_bytes(payload, "big") % 0xFFFF == 0
 
 
-def _of_neighbors(frame: bytes) -> bool:
-    """Whether it is ARP or a neighbor advertisement of any kind."""
-    try:
-        ethernet = peel_ethernet(frame)
-    except DecodeError:
-        return False
-    if ethernet.ethertype == ETHERTYPE_ARP:
-        return True
-    body = frame[ethernet.length :]
-    return (
-        ethernet.ethertype == ETHERTYPE_IPV6
-        and body[6:7] == bytes((_ICMPV6,))
-        and body[40:41] == bytes((_NEIGHBOR_ADVERTISEMENT,))
-    )
-
-
-def _announcement(number: int, now: int, frame: bytes) -> Announced | None:
-    """The gratuitous ARP or unsolicited neighbor advertisement in an Ethernet frame, or None."""
+def _of_neighbors(number: int, now: int, frame: bytes) -> Announced | Neighbor | None:
+    """What an Ethernet frame says of an address and its MAC by ARP or neighbor advertisement."""
     ethertype = int.from_bytes(frame[12:14], "big")
     offset = 14
     vlans: tuple[int, ...] = ()
@@ -337,32 +335,25 @@ def _announcement(number: int, now: int, frame: bytes) -> Announced | None:
             return None
         ethertype, offset, vlans = ethernet.ethertype, ethernet.length, ethernet.vlans
     body = frame[offset:]
-    source_mac = frame[6:12]
-    if not frame[0] & 1:
-        return None  # to one host: a FreeBSD BACKUP answers the new MASTER's ARP so
+    source_mac = _mac(frame[6:12])
+    # Not an announcement if to one host: a FreeBSD BACKUP answers the new MASTER's ARP so.
+    to_all = bool(frame[0] & 1)
+    address: Address
+    target_mac = None
     if ethertype == ETHERTYPE_ARP:
-        address = body[14:18]
-        if body[:6] != _ETHERNET_IPV4 or len(body) < 28 or address != body[24:28]:
+        if body[:6] != _ETHERNET_IPV4 or len(body) < 28:
             return None
-        if address == b"\0\0\0\0":
+        address, mac, target_mac = IPv4Address(body[14:18]), _mac(body[8:14]), _mac(body[18:24])
+        announces = to_all and body[14:18] == body[24:28] != bytes(4)
+    elif ethertype == ETHERTYPE_IPV6 and len(body) >= 64 and body[6] == _ICMPV6:
+        if body[40] != _NEIGHBOR_ADVERTISEMENT:
             return None
-        return Announced(
-            number,
-            now,
-            vlans,
-            IPv4Address(address),
-            _mac(body[8:14]),
-            _mac(source_mac),
-            _mac(body[18:24]),
-        )
-    if ethertype != ETHERTYPE_IPV6 or len(body) < 64 or body[6] != _ICMPV6:
+        option = body[64:72]
+        given = option[:2] == bytes((_TARGET_LINK_LAYER_ADDRESS, 1)) and len(option) == 8
+        address, mac = IPv6Address(body[48:64]), _mac(option[2:8]) if given else source_mac
+        announces = to_all  # UCarp's fork sets the solicited flag, wrongly
+    else:
         return None
-    if body[40] != _NEIGHBOR_ADVERTISEMENT:  # UCarp's fork sets the solicited flag, wrongly
-        return None
-    option = body[64:72]
-    mac = option[2:8] if option[:2] == bytes((_TARGET_LINK_LAYER_ADDRESS, 1)) else b""
-    if len(mac) != 6:
-        mac = source_mac
-    return Announced(
-        number, now, vlans, IPv6Address(body[48:64]), _mac(mac), _mac(source_mac), None
-    )
+    if announces:
+        return Announced(number, now, vlans, address, mac, source_mac, target_mac)
+    return Neighbor(number, now, vlans, address, mac)

@@ -30,7 +30,7 @@ MAX_LANES = 40
 _log = logging.getLogger(__name__)
 _MAX_DRAWN = 2000  # marks of one kind
 _MASTER, _TWO, _IDLE = "#2c7a4b", "#c62828", "#d9dee3"
-_LATE = "#e8a33d"
+_LATE, _REFUSED = "#e8a33d", "#fbe3e3"
 _INK, _ARROW, _YELLOW = "#24292f", "#57606a", "#ffd54a"
 _HANDOVERS = (Began.TOOK_OVER, Began.AFTER_BOW_OUT, Began.PREEMPTED)
 
@@ -152,6 +152,21 @@ def _fill(figure: Any, found: Timeline, lanes: list[Lane], title: str, left_out:
         row = rows.get((reign.group, reign.source), -1)
         if row >= 0:
             _draw_reign(axes, reign, row, begin, labels)
+    for reign in found.refused[:_MAX_DRAWN]:
+        row = rows.get((reign.group, reign.source), -1)
+        if row >= 0:
+            start = (reign.start - begin) / SECOND
+            labels["advertises, but is refused"] = axes.barh(
+                row,
+                (max(reign.last, reign.until) - begin) / SECOND - start,
+                left=start,
+                height=0.34,
+                color=_REFUSED,
+                edgecolor=_TWO,
+                hatch="////",
+                linewidth=0.8,
+                zorder=1.8,
+            )
     for overlap in found.overlaps[:_MAX_DRAWN]:
         start = (overlap.start - begin) / SECOND
         end = max(overlap.end, min(overlap.one.until, overlap.other.until))

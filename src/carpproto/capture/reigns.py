@@ -6,12 +6,12 @@ advertisement on this wire, and one that ends and begins again before the next a
 was due, unless the addresses are announced anew. The two families of a group have their own
 reigns, as their sources differ and each has a master-down timer of its own.
 
-`GroupReigns` follows one group and one family, and keeps what has ended up to a limit.
+`GroupReigns` follows one group and one family.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import copy
 from enum import Enum
 from typing import NamedTuple
@@ -109,10 +109,12 @@ class Overlap(NamedTuple):
 class Gap(NamedTuple):
     """Advertisements that are missing within a reign.
 
-    ``sent`` is how many the sender sent in that time by its counter, the one that ended the gap
+    Times in nanoseconds since 1970, ``interval`` in 1/256 s. ``sent`` is how many the sender sent
+    in that time by its counter, the one that ended the gap
     included; None where its counter does not tell.
     """
 
+    group: Group
     source: Address
     before: int
     before_frame: int
@@ -319,6 +321,7 @@ class GroupReigns:
         sent = step if 1 <= step <= 1 << 16 else None
         self._gap(
             Gap(
+                self.group,
                 mine.source,
                 mine.last,
                 mine.last_frame,
@@ -388,18 +391,35 @@ class GroupReigns:
     def _compare(self, one: Reign, other: Reign) -> None:
         if other.start < one.start:
             one, other = other, one
-        stopped = min(one, other, key=lambda reign: reign.last)
-        if stopped.last > other.start:
-            self._overlapped(
-                Overlap(
-                    one,
-                    other,
-                    other.start,
-                    stopped.last,
-                    other.first_frame,
-                    stopped.last_frame,
-                )
-            )
+        overlap = _overlap(one, other)
+        if overlap.end > overlap.start:
+            self._overlapped(overlap)
+
+
+def crossings(accepted: Sequence[Reign], refused: Sequence[Reign], limit: int) -> list[Overlap]:
+    """Where a source advertised what receivers refuse while another one was MASTER.
+
+    By the later one's start; no more than ``limit``.
+    """
+    of_both = [(reign, False) for reign in accepted] + [(reign, True) for reign in refused]
+    of_both = [(reign, kind) for reign, kind in of_both if reign.last > reign.start]
+    of_both.sort(key=lambda entry: entry[0].start)
+    open_ones: dict[tuple[Group, int], list[tuple[Reign, bool]]] = {}
+    found: list[Overlap] = []
+    for reign, kind in of_both:
+        key = reign.group, reign.source.version
+        going_on = [entry for entry in open_ones.get(key, ()) if entry[0].last > reign.start]
+        for other, its_kind in going_on:
+            if its_kind is not kind and other.source != reign.source and len(found) < limit:
+                found.append(_overlap(other, reign))
+        open_ones[key] = [*going_on, (reign, kind)]
+    return found
+
+
+def _overlap(one: Reign, other: Reign) -> Overlap:
+    """That of two reigns, the first of which began first."""
+    stopped = min(one, other, key=lambda reign: reign.last)
+    return Overlap(one, other, other.start, stopped.last, other.first_frame, stopped.last_frame)
 
 
 def _rank(heard: Heard) -> tuple[int, int]:

@@ -7,41 +7,63 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Set
+from statistics import median
 
-from carpproto.capture.finding import Fault, Finding, Severity
-from carpproto.capture.happenings import Happening
+from carpproto.capture.finding import EVIDENCE, Fault, Finding, Severity
+from carpproto.capture.happenings import Event, Happening
 from carpproto.capture.observation import Group, Observer
+from carpproto.capture.reigns import SECOND, Gap
 from carpproto.capture.senders import ENOUGH, Guess, Kind
 from carpproto.capture.timeline import Timeline
 from carpproto.core.addresses import Address
 
 _GAPS = 3  # gaps in what a source sends from which on it is bad
 _OUT_OF_ORDER = 10_000_000  # nanoseconds: what queues of one capturing host may mix up
+_MOST = 0.7  # of a source's advertisements that come late: it is no loss, it is slow
+_EVEN = 1.2  # times the shortest of even intervals
 _UNEVEN = 0.25  # intervals by which the lateness of advertisements may vary
 
 
-def about_gaps(timeline: Timeline, crafted: Set[Address]) -> Iterable[Finding]:
+def about_gaps(timeline: Timeline, crafted: Set[tuple[Group, Address]]) -> Iterable[Finding]:
     """Advertisements that are missing; those of ``crafted`` sources never had an interval."""
-    by_source: dict[Address, list[int]] = defaultdict(list)
-    lost: dict[Address, int] = defaultdict(int)
+    sent = {(lane.group, lane.source): lane.advertisements for lane in timeline.lanes}
+    by_member: dict[tuple[Group, Address], list[Gap]] = defaultdict(list)
     for gap in timeline.gaps:
-        if gap.source in crafted:
+        member = gap.group, gap.source
+        if member not in crafted:
+            by_member[member].append(gap)
+    for (group, source), gaps in by_member.items():
+        frames = tuple(gap.after_frame for gap in gaps[:EVIDENCE])
+        seconds = [(gap.after - gap.before) / SECOND for gap in gaps]
+        slow = len(gaps) > sent[group, source] * _MOST and all(gap.sent == 1 for gap in gaps)
+        if slow and len(gaps) >= _GAPS and max(seconds) < _EVEN * min(seconds):
+            yield Finding(
+                Severity.WARNING,
+                Fault.JITTER,
+                group,
+                (source,),
+                f"{source} advertises {group} every {median(seconds):.2f} s, though it says every "
+                f"{gaps[0].interval / 256:.2f} s; by its counter it sent none in between",
+                "See why its timers run slow: a virtual machine that gets too little time, a "
+                "clock that is wrong. After three of its intervals without one the BACKUPs take "
+                "over.",
+                frames,
+                len(gaps),
+            )
             continue
-        by_source[gap.source].append(gap.after_frame)
-        lost[gap.source] += (gap.sent or 1) - 1
-    for source, frames in by_source.items():
-        known = lost[source]
+        known = sum((gap.sent or 1) - 1 for gap in gaps)
         yield Finding(
-            Severity.BAD if len(frames) >= _GAPS else Severity.WARNING,
+            Severity.BAD if len(gaps) >= _GAPS else Severity.WARNING,
             Fault.LOSS,
-            None,
+            group,
             (source,),
-            f"{len(frames)} gap{'s' if len(frames) > 1 else ''} in the advertisements of {source}"
+            f"{len(gaps)} gap{'s' if len(gaps) > 1 else ''} in the advertisements of {source} in "
+            f"{group}"
             + (f"; by their counters {known} were sent and did not arrive here" if known else ""),
             "Look for loss on the way (or in this capture) and for a host that stalls; more than "
             "two in a row make the BACKUPs take over.",
-            tuple(frames[:8]),
-            len(frames),
+            frames,
+            len(gaps),
         )
 
 
@@ -165,7 +187,8 @@ def out_of_order(observer: Observer) -> bool:
 
 
 def about_announcements(timeline: Timeline) -> Iterable[Finding]:
-    """One address in two groups."""
+    """One address in two groups, or in two VLANs."""
+    yield from _in_several_vlans(timeline)
     owners: dict[tuple[tuple[int, ...], Address], dict[Group, int]] = defaultdict(dict)
     for event in timeline.events:
         if event.what is Happening.ANNOUNCED:
@@ -188,3 +211,36 @@ def about_announcements(timeline: Timeline) -> Iterable[Finding]:
             entries[0][1],
             len(entries[0][1]),
         )
+
+
+def _in_several_vlans(timeline: Timeline) -> Iterable[Finding]:
+    """One vhid with one address in two VLANs, announced by different hosts in each."""
+    owners: dict[tuple[int, Address], dict[Group, Event]] = defaultdict(dict)
+    for event in timeline.events:
+        if event.what is Happening.ANNOUNCED and event.source is not None:
+            for address in event.addresses:
+                owners[event.group.vhid, address].setdefault(event.group, event)
+    told: set[tuple[Group, ...]] = set()
+    for (vhid, address), groups in owners.items():
+        sources = {event.source for event in groups.values() if event.source is not None}
+        where = tuple(sorted(groups))
+        if len(groups) < 2 or len(sources) < len(groups) or where in told:
+            continue
+        told.add(where)
+        said = ", ".join(f"{event.source} in {_vlan(group)}" for group, event in groups.items())
+        yield Finding(
+            Severity.WARNING,
+            Fault.VHID_CLASH,
+            where[0],
+            tuple(sources),
+            f"{address} of vhid {vhid} is announced in several VLANs ({said}): hosts of one group "
+            "in different VLANs do not hear each other, and each is MASTER",
+            "Put the hosts of the group into one VLAN. Nothing is wrong if these are networks of "
+            "their own that use the same addresses.",
+            tuple(event.frame for event in groups.values()),
+            len(groups),
+        )
+
+
+def _vlan(group: Group) -> str:
+    return f"VLAN {'.'.join(str(vlan) for vlan in group.vlans)}" if group.vlans else "no VLAN"

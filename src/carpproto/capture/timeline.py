@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from carpproto.capture.happenings import (
     Event,
@@ -17,6 +17,7 @@ from carpproto.capture.happenings import (
     ceasing,
     mastery,
     missing,
+    refused_beside,
     two_masters,
 )
 from carpproto.capture.observation import (
@@ -28,7 +29,15 @@ from carpproto.capture.observation import (
     Observer,
     Vrrp,
 )
-from carpproto.capture.reigns import NEAR, SECOND, Gap, GroupReigns, Overlap, Reign
+from carpproto.capture.reigns import (
+    NEAR,
+    SECOND,
+    Gap,
+    GroupReigns,
+    Overlap,
+    Reign,
+    crossings,
+)
 from carpproto.core.addresses import Address
 
 MAX_GROUPS = 512
@@ -43,6 +52,9 @@ MAX_EVENTS = 20_000
 _TOGETHER = SECOND // 10  # announcements of several addresses are one event
 _AT_ONCE = SECOND // 200  # UCarp announces so soon before its first, after its third
 _UCARP_MAC = "00:00:5e:00:00:"
+
+
+_Kept = TypeVar("_Kept")
 
 
 class Lane(NamedTuple):
@@ -69,6 +81,9 @@ class Lane(NamedTuple):
 class Timeline(NamedTuple):
     """A capture's timeline. Times in nanoseconds since 1970, None in a capture without records.
 
+    ``refused`` are times in which a source advertised what receivers refuse, as a MASTER with
+    another key does: nobody takes it for one. ``beside`` are the overlaps of such a time with
+    somebody's time as MASTER, ``overlaps`` those of two whom receivers take for MASTERs.
     ``unfollowed`` counts the advertisements of groups and sources that there was no room for,
     ``left_out`` the events and reigns.
     """
@@ -77,7 +92,9 @@ class Timeline(NamedTuple):
     end: int | None
     lanes: tuple[Lane, ...]
     reigns: tuple[Reign, ...]
+    refused: tuple[Reign, ...]
     overlaps: tuple[Overlap, ...]
+    beside: tuple[Overlap, ...]
     gaps: tuple[Gap, ...]
     events: tuple[Event, ...]
     vrrp: int
@@ -100,17 +117,24 @@ class _Lane:
         self.shown: tuple[int, int, int] | None = None  # advbase, advskew, demote of the last
 
 
+class _Track:
+    """Reigns of all groups, of what receivers take or of what they refuse."""
+
+    def __init__(self) -> None:
+        self.families: dict[tuple[Group, int], GroupReigns] = {}
+        self.reigns: list[Reign] = []
+        self.overlaps: list[Overlap] = []
+        self.gaps: list[Gap] = []
+
+
 class TimelineBuilder:
     """Makes a `Timeline` of the observations that it is given."""
 
     def __init__(self) -> None:
         self._begin: int | None = None
-        self._families: dict[tuple[Group, int], GroupReigns] = {}
+        self._taken, self._refused = _Track(), _Track()
         self._groups: set[Group] = set()
         self._lanes: dict[tuple[Group, Address], _Lane] = {}
-        self._reigns: list[Reign] = []
-        self._overlaps: list[Overlap] = []
-        self._gaps: list[tuple[Group, Gap]] = []
         self._events: list[Event] = []
         self._pending: deque[Announced] = deque(maxlen=16)
         self._ucarp: Heard | None = None  # the last of UCarp's
@@ -135,19 +159,27 @@ class TimelineBuilder:
     def finish(self, observer: Observer) -> Timeline:
         """The timeline, when the observer has come to its end."""
         end = observer.last if observer.last is not None else 0
-        for reigns in self._families.values():
+        for reigns in (*self._taken.families.values(), *self._refused.families.values()):
             reigns.close(end)
+        beside = crossings(self._taken.reigns, self._refused.reigns, MAX_EVENTS)
+        refused = set(map(id, self._refused.reigns))
         events = [*self._events, *self._of_reigns(), *self._of_announcements()]
-        events += [two_masters(overlap) for overlap in self._overlaps]
-        events += [missing(group, gap) for group, gap in self._gaps]
+        events += [two_masters(overlap) for overlap in self._taken.overlaps]
+        events += [
+            refused_beside(overlap, overlap.one if id(overlap.one) in refused else overlap.other)
+            for overlap in beside
+        ]
+        events += [missing(gap) for gap in self._taken.gaps]
         events.sort(key=lambda event: (event.nanoseconds, event.frame))
         return Timeline(
             observer.first,
             observer.last,
             tuple(_lane(key, lane) for key, lane in self._lanes.items()),
-            tuple(sorted(self._reigns, key=lambda reign: (reign.start, reign.first_frame))),
-            tuple(sorted(self._overlaps, key=lambda overlap: overlap.start)),
-            tuple(gap for _, gap in self._gaps),
+            _by_start(self._taken.reigns),
+            _by_start(self._refused.reigns),
+            tuple(sorted(self._taken.overlaps, key=lambda overlap: overlap.start)),
+            tuple(beside),
+            tuple(self._taken.gaps),
             tuple(events),
             self.vrrp,
             self.unfollowed,
@@ -180,22 +212,11 @@ class TimelineBuilder:
             if not heard.authentic and not lane.not_authentic:
                 self._note(heard, Happening.NOT_AUTHENTIC, "the first one with a wrong HMAC")
             lane.not_authentic += not heard.authentic
-        if not heard.counts:
-            return
-        reigns = self._families.get((group, heard.source.version))
-        if reigns is None:
-            reigns = self._families[group, heard.source.version] = GroupReigns(
-                group,
-                limit=MAX_SOURCES,
-                first=heard.nanoseconds if self._begin is None else self._begin,
-                ended=self._ended,
-                overlapped=self._overlapped,
-                gap=lambda gap: self._gap(group, gap),
-            )
-        self._terms(lane, heard)
+        if heard.counts:
+            self._terms(lane, heard)
         ucarp = heard.source_mac is not None and heard.source_mac.startswith(_UCARP_MAC)
         first = (ucarp or heard.checksum is Checksum.ZERO) and self._just_announced(heard)
-        if not reigns.take(heard, announced_first=first):
+        if not self._of_family(heard).take(heard, announced_first=first):
             self.unfollowed += 1
             return
         if ucarp:
@@ -204,6 +225,21 @@ class TimelineBuilder:
                 announced = self._pending.popleft()
                 if heard.nanoseconds - announced.nanoseconds <= _TOGETHER:
                     self._learn(announced, heard)
+
+    def _of_family(self, heard: Heard) -> GroupReigns:
+        """The reigns that this one is of."""
+        track = self._taken if heard.counts else self._refused
+        key = heard.group, heard.source.version
+        if key not in track.families:
+            track.families[key] = GroupReigns(
+                heard.group,
+                limit=MAX_SOURCES,
+                first=heard.nanoseconds if self._begin is None else self._begin,
+                ended=lambda reign: self._keep(track.reigns, reign),
+                overlapped=lambda overlap: self._keep(track.overlaps, overlap),
+                gap=lambda gap: self._keep(track.gaps, gap),
+            )
+        return track.families[key]
 
     def _terms(self, lane: _Lane, heard: Heard) -> None:
         """Note what changed in what it advertises, and call it what it probably is."""
@@ -246,7 +282,7 @@ class TimelineBuilder:
         self._latest = announced
         if announced.vhid is not None:
             group = Group(announced.vlans, announced.vhid)
-            reigns = self._families.get((group, announced.address.version))
+            reigns = self._taken.families.get((group, announced.address.version))
             source = None
             if reigns is not None:
                 source = reigns.source_near(announced.nanoseconds, NEAR)
@@ -273,8 +309,10 @@ class TimelineBuilder:
     ) -> None:
         now, address = announced.nanoseconds, announced.address
         if source is not None:
-            reigns = self._families[group, source.version]
-            reigns.announce(now, source, repeats=repeats)
+            for track in (self._taken, self._refused):
+                reigns = track.families.get((group, source.version))
+                if reigns is not None:
+                    reigns.announce(now, source, repeats=repeats)
         if self._announced:
             last = self._announced[-1]
             if (
@@ -285,43 +323,28 @@ class TimelineBuilder:
                 if address not in last[4] and len(last[4]) < 1000:
                     last[4].append(address)
                 return
-        if len(self._announced) < MAX_EVENTS:
-            self._announced.append((now, announced.frame, group, source, [address], announced.mac))
-        else:
-            self.left_out += 1
+        self._keep(
+            self._announced, (now, announced.frame, group, source, [address], announced.mac)
+        )
 
     # -- what is kept -----------------------------------------------------------------------
 
     def _note(self, heard: Heard, what: Happening, text: str) -> None:
-        if len(self._events) >= MAX_EVENTS:
-            self.left_out += 1
-            return
-        self._events.append(
-            Event(
-                heard.nanoseconds, heard.frame, what, heard.group, heard.source, None, None, text
-            )
+        event = Event(
+            heard.nanoseconds, heard.frame, what, heard.group, heard.source, None, None, text
         )
+        self._keep(self._events, event)
 
-    def _ended(self, reign: Reign) -> None:
-        if len(self._reigns) < MAX_EVENTS:
-            self._reigns.append(reign)
-        else:
-            self.left_out += 1
-
-    def _overlapped(self, overlap: Overlap) -> None:
-        if len(self._overlaps) < MAX_EVENTS:
-            self._overlaps.append(overlap)
-        else:
-            self.left_out += 1
-
-    def _gap(self, group: Group, gap: Gap) -> None:
-        if len(self._gaps) < MAX_EVENTS:
-            self._gaps.append((group, gap))
+    def _keep(self, kept: list[_Kept], one: _Kept) -> None:
+        if len(kept) < MAX_EVENTS:
+            kept.append(one)
         else:
             self.left_out += 1
 
     def _of_reigns(self) -> list[Event]:
-        return [event for reign in self._reigns for event in (mastery(reign), ceasing(reign))]
+        return [
+            event for reign in self._taken.reigns for event in (mastery(reign), ceasing(reign))
+        ]
 
     def _of_announcements(self) -> list[Event]:
         return [
@@ -338,6 +361,10 @@ class TimelineBuilder:
             )
             for now, frame, group, source, addresses, mac in self._announced
         ]
+
+
+def _by_start(reigns: list[Reign]) -> tuple[Reign, ...]:
+    return tuple(sorted(reigns, key=lambda reign: (reign.start, reign.first_frame)))
 
 
 def _lane(key: tuple[Group, Address], lane: _Lane) -> Lane:

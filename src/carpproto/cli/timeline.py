@@ -20,8 +20,8 @@ HELP = "who was MASTER when, failovers, gaps, two MASTERs"
 DESCRIPTION = (
     "Says of each vhid in a capture who advertised when: elections, failovers and how long they "
     "took, gaps, times with two MASTERs, demotions, bow-outs, announced addresses. With --vhid, "
-    "--address and the passphrase, advertisements of that vhid that are not authentic do not "
-    "count. -o draws it. Exit status 1 if there is no advertisement."
+    "--address and the passphrase, who is not authentic in that vhid is shown as refused, not as "
+    "MASTER. -o draws it. Exit status 1 if there is no advertisement."
 )
 
 
@@ -161,7 +161,8 @@ def as_json(found: Timeline) -> list[dict[str, Any]]:
             "left_out": found.left_out,
         },
         *[_lane_as_json(lane) for lane in found.lanes],
-        *[_reign_as_json(reign) for reign in found.reigns],
+        *[_reign_as_json("reign", reign) for reign in found.reigns],
+        *[_reign_as_json("refused", reign) for reign in found.refused],
         *[_event_as_json(event) for event in found.events],
     ]
 
@@ -185,9 +186,9 @@ def _lane_as_json(lane: Lane) -> dict[str, Any]:
     }
 
 
-def _reign_as_json(reign: Reign) -> dict[str, Any]:
+def _reign_as_json(part: str, reign: Reign) -> dict[str, Any]:
     return {
-        "part": "reign",
+        "part": part,
         **_of_group(reign.group),
         "source": str(reign.source),
         "start": reign.start,
