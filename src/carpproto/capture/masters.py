@@ -22,6 +22,7 @@ _SETTLES = 1.2  # seconds in which UCarp, which listens once a second, settles w
 _SHORT_REIGNS = 3  # so many MASTERs that did not last are no election any more
 _FAILOVERS = 20  # that are told one by one
 _LONG_WITHOUT = 3  # master-down times without a MASTER that somebody took over after all
+_LISTED = 16  # addresses in a sentence
 _CROWD = 6  # pairs of MASTERs of one group that are told one by one
 _ALL_DEMOTED = 240  # what a demoted host advertises at the most
 
@@ -209,9 +210,10 @@ def _why(group: Group, overlap: Overlap, known: Circumstances) -> tuple[str, str
 
 
 def _list(addresses: Set[Address]) -> str:
-    return ", ".join(
-        str(address) for address in sorted(addresses, key=lambda a: (a.version, int(a)))
-    )
+    ordered = sorted(addresses, key=lambda a: (a.version, int(a)))
+    said = ", ".join(str(address) for address in ordered[:_LISTED])
+    more = len(ordered) - _LISTED
+    return f"{said} and {more} more" if more > 0 else said
 
 
 # -- split brain ------------------------------------------------------------------------------
