@@ -901,6 +901,20 @@ def test_a_deadline_can_move_to_earlier() -> None:
     assert node.handle(TimerExpired(), 30.0) == ()
 
 
+@pytest.mark.parametrize("as_datagram", [True, False])
+def test_a_preemption_moves_a_deadline_before_that_of_another(as_datagram: bool) -> None:
+    node = a_backup(FREEBSD, config(1, advbase=4), config(2, advbase=2))
+    node.handle(SettingChanged("preempt", 1), 0.5)
+    assert node.deadline == 6.0
+    event: Event = heard(node, advbase=8)
+    if not as_datagram:
+        slower = signer(node).sign(Advertisement(1, advbase=8, counter=7000))
+        event = AdvertisementReceived("em0", 4, PEERS[4], slower)
+    assert node.handle(event, 1.0)
+    assert state(node) is MASTER
+    assert node.deadline == 5.0
+
+
 def test_one_virtual_host_can_be_told_that_its_timer_expired() -> None:
     node = a_backup(FREEBSD, config(1), config(2))
     (change, *_) = node.handle(TimerExpired("em0", 2), 3.0)
