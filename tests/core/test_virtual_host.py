@@ -1655,6 +1655,29 @@ def test_refuses_an_advertisement_that_no_wire_can_carry(field: str, value: Any)
     assert host.deadline == 3.0
 
 
+@pytest.mark.parametrize("version", range(16))
+def test_takes_what_a_wire_can_carry(version: int) -> None:
+    check_advertisement(Advertisement(0, 0, 0, 0, version=version))
+    check_advertisement(Advertisement(255, 255, 255, 255, version=version))
+
+
+@pytest.mark.parametrize(
+    "advertisement",
+    [
+        Advertisement(0, 256, 0, version=0),
+        Advertisement(1, version=16),
+        Advertisement(1, version=255),
+    ],
+    ids=repr,
+)
+def test_refuses_the_first_that_no_wire_can_carry(advertisement: Advertisement) -> None:
+    with pytest.raises(ConfigError) as caught:
+        check_advertisement(advertisement)
+    assert str(caught.value).endswith(
+        " does not fit; vhid, advbase, advskew and demote are 0 to 255, version is 0 to 15"
+    )
+
+
 @pytest.mark.parametrize("value", [None, b"", tuple(Advertisement(1))], ids=["None", "b", "tuple"])
 def test_refuses_what_is_no_advertisement(value: Any) -> None:
     with pytest.raises(ConfigError, match=r"is no Advertisement; decode\(\) makes one"):
@@ -2003,11 +2026,19 @@ def test_what_is_found_is_said() -> None:
     )
 
 
-@pytest.mark.parametrize("family", [6, 10**5000, None, {}], ids=["6", "long", "None", "dict"])
-def test_a_family_that_is_not_the_sources_is_refused(family: Any) -> None:
+@pytest.mark.parametrize(
+    ("family", "said"),
+    [(5, "5"), (6, "6"), (10**5000, "a value of type int"), (None, "None"), ({}, "{}")],
+    ids=["5", "6", "long", "None", "dict"],
+)
+def test_a_family_that_is_not_the_sources_is_refused(family: Any, said: str) -> None:
     host = a_backup()
-    with pytest.raises(ConfigError, match=r"^family .* does not fit the source .*; give 4$"):
-        host.handle(heard(host)._replace(family=family), 1.0)
+    event = heard(host)
+    assert type(event.source) is IPv4Address
+    with pytest.raises(
+        ConfigError, match=rf"^family {said}.* does not fit the source .*; give 4$"
+    ):
+        host.handle(event._replace(family=family), 1.0)
     assert host.deadline == 3.0
 
 

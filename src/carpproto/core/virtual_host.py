@@ -837,7 +837,8 @@ def check_advertisement(heard: object) -> None:
     if type(heard) is not Advertisement:
         raise ConfigError(f"{shown(heard)} is no Advertisement; decode() makes one")
     try:
-        if 0 <= heard[0] | heard[1] | heard[2] | heard[3] | heard[6] <= 0xFF:
+        # The version has four bits.
+        if 0 <= heard[0] | heard[1] | heard[2] | heard[3] | heard[6] << 4 <= 0xFF:
             return
     except TypeError:
         pass
