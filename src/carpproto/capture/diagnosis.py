@@ -337,7 +337,7 @@ class Diagnosis:
             of = f"{tally.count} of {tally.count + right} advertisements" if right else "the HMAC"
             why = "; ".join(reasons_of) or "no near miss of passphrase or addresses explains it"
             announced = self._announced.get((group, source), set())
-            if announced and not announced & meant:
+            if announced and not announced & meant and not reasons_of:
                 change = (
                     "It announces none of these addresses, so it is of another group that has the "
                     "same vhid: give one of the groups another."

@@ -138,8 +138,8 @@ def _why(group: Group, overlap: Overlap, known: Circumstances) -> tuple[str, str
     if mine and theirs and not mine & theirs:
         return (
             f"They have no virtual address in common ({lists}): these are two groups with the "
-            "same vhid on one segment.",
-            "Give one of the groups another vhid.",
+            "same vhid on one segment, or one has mistyped addresses.",
+            "Give one of the groups another vhid; hosts of one group, the same addresses.",
         )
     verdicts = {source: known.authentic.get((group, source)) for source in (one, other)}
     wrong = [source for source, verdict in verdicts.items() if verdict is False]
@@ -314,15 +314,22 @@ def _master_down(lane: Lane) -> int:
 
 
 def _flapping(timeline: Timeline) -> Iterable[Finding]:
+    lanes: dict[Group, list[Lane]] = defaultdict(list)
+    for lane in timeline.lanes:
+        lanes[lane.group].append(lane)
     by_family: dict[tuple[Group, int], list[Reign]] = defaultdict(list)
     for reign in timeline.reigns:
         by_family[reign.group, reign.source.version].append(reign)
     for (group, family), reigns in by_family.items():
         end = timeline.end or 0
+        # Several may be MASTER for a moment until they know who it is.
+        elected = reigns[0].start + max(_master_down(lane) for lane in lanes[group])
         brief = [
             reign
             for reign in reigns
-            if reign.last - reign.start < 3 * reign.interval * SECOND / 256 and reign.gone_by < end
+            if reign.last - reign.start < 3 * reign.interval * SECOND / 256
+            and elected < reign.start
+            and reign.gone_by < end
         ]
         if len(brief) < _SHORT_REIGNS:
             continue

@@ -28,6 +28,7 @@ _IN_FLIGHT = SECOND // 10  # a host that became MASTER may not have heard what i
 NEAR = SECOND // 5
 """Nanoseconds within which a new MASTER announces its addresses."""
 
+_ADDRESSES = 256  # announced together that are remembered
 _CROSSED = 1000  # reigns within one other that are remembered
 _COUNTERS = 1 << 64
 
@@ -136,6 +137,7 @@ class _Open:
         self.predecessor = predecessor
         self.waited: int | None = None
         self.announced = False
+        self.announcing: set[Address] = set()  # with its first advertisement
         self.announced_at = 0  # which advertisement the last announcement came with
         self.interval = heard.advertisement.interval
         self.rank = _rank(heard)
@@ -230,15 +232,19 @@ class GroupReigns:
                 other.rival = now, source, heard.frame
         return True
 
-    def announce(self, now: int, source: Address, *, repeats: bool) -> None:
-        """Its sender announced addresses as it does when it becomes MASTER.
+    def announce(self, now: int, source: Address, address: Address, *, repeats: bool) -> None:
+        """Its sender announced an address as it does when it becomes MASTER.
 
         ``repeats``: it is of a kind that announces at other times, too (UCarp), so this says
         nothing about a reign that goes on. (OpenBSD announces with its third advertisement
         again; it is known by its constant counter.)
         """
         mine = self._open.get(source)
-        if mine is None or mine.announced_at == mine.count:
+        if mine is None:
+            return
+        if mine.count == 1 and len(mine.announcing) < _ADDRESSES:
+            mine.announcing.add(address)
+        if mine.announced_at == mine.count:
             return
         mine.announced_at = mine.count
         if mine.count == 1:
@@ -249,10 +255,18 @@ class GroupReigns:
         elif not repeats and not (mine.constant and mine.count == 3):
             self._split(mine, now)
 
-    def source_near(self, now: int, within: int) -> Address | None:
-        """Who advertised last, if that was at most ``within`` nanoseconds ago."""
-        latest = max(self._open.values(), key=lambda reign: reign.last, default=None)
-        return None if latest is None or now - latest.last > within else latest.source
+    def source_near(self, now: int, within: int, address: Address) -> Address | None:
+        """Who probably announces: of those that advertised at most ``within`` nanoseconds ago.
+
+        The last of them; if that one has announced this already with its first advertisement,
+        another one that has not.
+        """
+        near = [reign for reign in self._open.values() if now - reign.last <= within]
+        near.sort(key=lambda reign: -reign.last_frame)
+        waiting = [r for r in near if r.count == 1 and address not in r.announcing]
+        if near and near[0].count == 1 and near[0] not in waiting:
+            near = waiting + near
+        return near[0].source if near else None
 
     def close(self, now: int) -> None:
         """The capture has ended."""
@@ -309,7 +323,7 @@ class GroupReigns:
         new.first_frame = new.previous_frame = new.last_frame
         new.count = new.announced_at = 1
         new.began, new.predecessor, new.waited = Began.AGAIN, mine.source, new.last - mine.last
-        new.announced, new.crossed = True, []
+        new.announced, new.crossed, new.announcing = True, [], set()
         self._open[mine.source] = new
 
     def _note_gap(self, mine: _Open, heard: Heard) -> None:

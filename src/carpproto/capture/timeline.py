@@ -139,7 +139,8 @@ class TimelineBuilder:
         self._pending: deque[Announced] = deque(maxlen=16)
         self._ucarp: Heard | None = None  # the last of UCarp's
         self._latest: Announced | None = None
-        self._macs: dict[str, tuple[Group, Address]] = {}  # UCarp hosts' own
+        # UCarp hosts' own MACs, with the one address that a group of theirs has.
+        self._macs: dict[tuple[str, Address], tuple[Group, Address]] = {}
         self._announced: list[tuple[int, int, Group, Address | None, list[Address], str]] = []
         self.vrrp: int = 0
         self.unfollowed: int = 0
@@ -221,10 +222,11 @@ class TimelineBuilder:
             return
         if ucarp:
             self._ucarp = heard
-            while self._pending:
-                announced = self._pending.popleft()
-                if heard.nanoseconds - announced.nanoseconds <= _TOGETHER:
-                    self._learn(announced, heard)
+            for announced in reversed(self._pending):
+                near = heard.nanoseconds - announced.nanoseconds <= _TOGETHER
+                if near and self._learn(announced, heard):
+                    self._pending.remove(announced)
+                    break
 
     def _of_family(self, heard: Heard) -> GroupReigns:
         """The reigns that this one is of."""
@@ -275,7 +277,7 @@ class TimelineBuilder:
             return False
         if announced.vhid is not None:
             return announced.vhid == heard.group.vhid
-        known = self._macs.get(announced.mac)
+        known = self._macs.get((announced.mac, announced.address))
         return known is None or known == (heard.group, heard.source)
 
     def _announcement(self, announced: Announced) -> None:
@@ -285,24 +287,31 @@ class TimelineBuilder:
             reigns = self._taken.families.get((group, announced.address.version))
             source = None
             if reigns is not None:
-                source = reigns.source_near(announced.nanoseconds, NEAR)
+                source = reigns.source_near(announced.nanoseconds, NEAR, announced.address)
             self._attribute(announced, group, source, repeats=False)
-        elif announced.mac in self._macs:
-            self._attribute(announced, *self._macs[announced.mac], repeats=True)
+        elif (announced.mac, announced.address) in self._macs:
+            member = self._macs[announced.mac, announced.address]
+            self._attribute(announced, *member, repeats=True)
         elif (
-            self._ucarp is not None
-            and announced.nanoseconds - self._ucarp.nanoseconds <= _AT_ONCE
-            and (self._ucarp.group, self._ucarp.source) not in self._macs.values()
+            self._ucarp is None
+            or announced.nanoseconds - self._ucarp.nanoseconds > _AT_ONCE
+            or not self._learn(announced, self._ucarp)
         ):
-            self._learn(announced, self._ucarp)
-        else:
             self._pending.append(announced)
 
-    def _learn(self, announced: Announced, heard: Heard) -> None:
-        """An announcement beside one of UCarp's: its sender's own MAC is known from now on."""
+    def _learn(self, announced: Announced, heard: Heard) -> bool:
+        """Whether an announcement beside one of UCarp's is its sender's; known from now on.
+
+        A group of UCarp's has one address. A host may have several groups, at one MAC.
+        """
+        member = heard.group, heard.source
+        for (mac, _), known in self._macs.items():
+            if known == member or (mac == announced.mac and known[1] != heard.source):
+                return False
         if len(self._macs) < MAX_SOURCES:
-            self._macs[announced.mac] = heard.group, heard.source
-        self._attribute(announced, heard.group, heard.source, repeats=True)
+            self._macs[announced.mac, announced.address] = member
+        self._attribute(announced, *member, repeats=True)
+        return True
 
     def _attribute(
         self, announced: Announced, group: Group, source: Address | None, *, repeats: bool
@@ -312,7 +321,7 @@ class TimelineBuilder:
             for track in (self._taken, self._refused):
                 reigns = track.families.get((group, source.version))
                 if reigns is not None:
-                    reigns.announce(now, source, repeats=repeats)
+                    reigns.announce(now, source, address, repeats=repeats)
         if self._announced:
             last = self._announced[-1]
             if (
