@@ -298,7 +298,8 @@ def test_around_an_advertisement() -> None:
     interface, virtual, ucarp = SourceMac.INTERFACE, SourceMac.VIRTUAL, SourceMac.UCARP
     assert those_with("source_mac", (ucarp, virtual)) == {"UCarp"}
     assert those_with("source_mac", (interface, interface)) == {"NetBSD 1.120"}
-    assert len(those_with("source_mac", (virtual, virtual))) == len(PROFILES) - 2
+    assert those_with("source_mac", (virtual, interface)) == {"NetBSD"}
+    assert len(those_with("source_mac", (virtual, virtual))) == len(PROFILES) - 3
     by_dscp = {"FreeBSD 12", "FreeBSD 12.1", "FreeBSD 14"}
     assert those_with("traffic_class", None) == by_dscp
     assert those_with("traffic_class", (0x10, 0)) == {p.name for p in PROFILES} - by_dscp

@@ -184,6 +184,8 @@ def sent(
     profile = host.profile
     advertisement = Advertisement(1, advbase, advskew, demote, counter)
     source_macs = {UCARP.name: "00:00:5e:00:00:01", NETBSD_1120.name: MAC}
+    if family == 6:
+        source_macs[NETBSD.name] = MAC
     dscp = profile in (FREEBSD, FREEBSD_12, FREEBSD_14)
     action = SendAdvertisement(
         interface="em0",

@@ -259,8 +259,9 @@ class Profile(NamedTuple):
 
     source_mac: tuple[SourceMac, SourceMac] = (SourceMac.VIRTUAL, SourceMac.VIRTUAL)
     """The Ethernet source of IPv4 and of IPv6 advertisements to a group: see `SourceMac`.
-    NetBSD since 1.120: the interface's own (netbsd/dual-stack-bp1120); UCarp has its own, its
-    fork 1.6.0 the virtual one over IPv6. To a unicast peer it is the interface's."""
+    NetBSD: the interface's own over IPv6 (netbsd/dual-stack-v6out), and since 1.120 over IPv4,
+    too (netbsd/dual-stack-bp1120); UCarp has its own, its fork 1.6.0 the virtual one over IPv6.
+    To a unicast peer it is the interface's."""
 
     traffic_class: tuple[int, int] | None = None
     """The TOS of IPv4 and the traffic class of IPv6. None: the setting dscp, shifted by two
@@ -385,6 +386,7 @@ NETBSD = FREEBSD.replace(
     address_removed=Reaction.KEPT,
     reconfigured=Reaction.RESTARTED,
     bows_out=True,
+    source_mac=(SourceMac.VIRTUAL, SourceMac.INTERFACE),
     traffic_class=(0x10, 0),
 )
 """NetBSD until ip_carp.c 1.119."""
