@@ -325,6 +325,7 @@ def test_announcements() -> None:
         ("freebsd/dual", FREEBSD, 5, {4, 6}),
         ("freebsd/dual-10-4", FREEBSD_10, 5, {4, 6}),
         ("netbsd/dual-stack-stock", NETBSD, 1, {4}),
+        ("netbsd/dual-stack-v6out", NETBSD, 1, {4, 6}),
         ("netbsd/dual-stack-bp1120", NETBSD_1120, 1, {4, 6}),
         ("ucarp/single-master", UCARP, 1, {4}),
         ("ucarp/fork-v6", UCARP, 2, {6}),
@@ -336,7 +337,7 @@ def test_tos_and_source_mac_as_recorded(
     macs = {
         SourceMac.VIRTUAL: f"00005e0001{vhid:02x}",
         SourceMac.UCARP: f"00005e0000{vhid:02x}",
-        SourceMac.INTERFACE: "020000000a01",  # A's, in dual-stack-bp1120
+        SourceMac.INTERFACE: "020000000a01",  # A's, in NetBSD's
     }
     sent = [frame for frame in recorded(name) if carries_carp(frame)]
     assert len(sent) > 5
