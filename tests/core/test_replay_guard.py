@@ -100,6 +100,14 @@ def test_a_host_that_was_away_starts_with_another_counter() -> None:
     assert guard.examine(heard(9000, A), 4.0 + 3.0 + 0.01) is None
 
 
+def test_a_host_that_was_started_again_sends_random_counters_until_it_has_heard_somebody() -> None:
+    seen = [(float(at), heard(counter)) for at, counter in enumerate((10, 11, 12))]
+    seen += [(float(at), heard(counter)) for at, counter in enumerate((7000, 500, 9000, 9001), 12)]
+    guard = guard_of(*seen)
+    # From then on it counts.
+    assert guard.examine(heard(40), 16.5).doubt is Doubt.JUMPED
+
+
 def test_an_openbsd_host_sends_the_same_counter_as_long_as_it_runs() -> None:
     guard = guard_of(*[(float(n), heard(42, demote=n % 2)) for n in range(5)])
     assert guard.examine(heard(42, advskew=240), 5.0) is None

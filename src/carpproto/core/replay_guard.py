@@ -260,7 +260,9 @@ class ReplayGuard:
             sender.stays = not counts_on
         else:
             sender.shown = {terms[:2]}
-            sender.varies = sender.varies or not sender.was_away(now)
+            away = sender.was_away(now)  # so it may have been started again, and count no more
+            sender.varies = sender.varies or not away
+            sender.counts = sender.counts and not away
         sender.counts = sender.counts or counts_on
         sender.counter, sender.terms, sender.at = counter, terms, now
         self._senders[source] = sender
