@@ -159,8 +159,9 @@ class _Open:
         self.counter = heard.advertisement.counter
         # One that is configured so from its first advertisement on does not mean it.
         self.bowed_out = _says_goodbye(heard) and self.interval != heard.advertisement.interval
-        self.interval = heard.advertisement.interval
-        self.rank, self.silence = _rank(heard), _silence(heard)
+        if not self.bowed_out:
+            self.interval = heard.advertisement.interval
+            self.rank, self.silence = _rank(heard), _silence(heard)
         self.unmoved += self.rival is not None
         self.earlier_rival = self.rival or self.earlier_rival
         self.rival = None
@@ -171,6 +172,10 @@ class _Open:
 
     def overdue(self, now: int) -> bool:
         return now - self.last > self.interval * TICK * _LATE
+
+    def late(self, now: int) -> bool:
+        """As overdue, counted from the last advertisement but one."""
+        return now - self.previous > self.interval * TICK * _LATE
 
     def over(self, now: int) -> bool:
         return now - self.last >= self.silence
@@ -211,6 +216,8 @@ class GroupReigns:
         mine = self._open.get(source)
         if mine is not None:
             anew = announced_first and (mine.rival is not None or mine.said_farewell())
+            # On time after a good-bye, it did not go, or somebody else said that.
+            anew = anew or (mine.bowed_out and mine.late(now))
             if anew or (mine.over(now) and not self._lost(mine, heard)):
                 self._close(mine, now)
                 mine = None

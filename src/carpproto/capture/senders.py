@@ -40,6 +40,7 @@ class Kind(Enum):
     OPENBSD = "OpenBSD"
     UCARP = "UCarp"
     UCARP_FORK = "UCarp's fork 1.6.0"
+    CARPPROTO = "carpproto"
 
     def __str__(self) -> str:
         return self.value
@@ -110,6 +111,7 @@ class _Traits:
         self.classes: Counter[int] = Counter()
         self.checksums: Counter[Checksum] = Counter()
         self.wrong_group_mac = 0
+        self.unicast = 0
         self.demoted = 0
         self.ids: Counter[str] = Counter()
         self.counters: Counter[str] = Counter()
@@ -188,6 +190,7 @@ def _note(traits: _Traits, heard: Heard, before: int) -> None:
     # The fork puts an IPv4 multicast MAC with the vhid around IPv6 advertisements.
     if heard.source.version == 6 and (heard.destination_mac or "").startswith("01:00:5e:"):
         traits.wrong_group_mac += 1
+    traits.unicast += not heard.destination.is_multicast
     traits.classes[heard.traffic_class] += 1
     traits.checksums[heard.checksum] += 1
     traits.demoted += advertisement.demote > 0
@@ -224,6 +227,7 @@ class _Shown(NamedTuple):
     counters: Count | None
     checksum: Checksum
     wrong_group_mac: bool
+    unicast: bool
 
 
 def _shown(family: int, traits: _Traits) -> _Shown:
@@ -259,6 +263,7 @@ def _shown(family: int, traits: _Traits) -> _Shown:
         count,
         traits.checksums.most_common(1)[0][0],
         traits.wrong_group_mac * 2 > traits.count,
+        traits.unicast * 2 > traits.count,
     )
 
 
@@ -278,7 +283,10 @@ def _dscp(shown: _Shown) -> bool:
 
 
 def _mac_is(*macs: Mac) -> _Test:
-    return lambda shown: shown.mac is None or shown.mac in macs
+    """To a unicast peer kernels send from the interface's own."""
+    return lambda shown: (
+        shown.mac is None or shown.mac in macs or (shown.unicast and shown.mac is Mac.OWN)
+    )
 
 
 def _id_is(*ids: Id) -> _Test:
@@ -346,6 +354,8 @@ def _guess(group: Group, source: Address, traits: _Traits) -> Guess:
         for kind, tests in _TESTS.items()
         if source.version in tests and all(test(shown) for test in tests[source.version])
     )
+    if not kinds and shown.id is Id.ZERO and shown.mac is Mac.UCARP:
+        kinds = (Kind.CARPPROTO,)  # as UCarp, whose ids are random
     late = median(traits.late) if traits.late else None
     return Guess(
         group,
