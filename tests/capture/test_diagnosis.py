@@ -660,7 +660,7 @@ def test_frames_that_are_stamped_backwards() -> None:
     ]
     found = diagnose(Observer(records)).findings[0]
     assert found.severity is Severity.BAD
-    assert found.text.startswith("1 frames are stamped earlier")
+    assert found.text.startswith("1 frame is stamped earlier")
     assert "is unsafe" in found.text
     records[1] = records[1]._replace(nanoseconds=records[0].nanoseconds - 1_000_000)
     report = diagnose(Observer(records))

@@ -56,6 +56,8 @@ def mastery(reign: Reign) -> Event:
     before, began = reign.predecessor, reign.began
     if began in (Began.TOOK_OVER, Began.AFTER_BOW_OUT):
         text = f"MASTER: took over from {before}, {seconds:.3f} s after its last advertisement"
+        if before == reign.source:
+            text = f"MASTER again, {seconds:.3f} s after its last advertisement"
         if began is Began.AFTER_BOW_OUT:
             text += ", a bow-out"
     elif began is Began.PREEMPTED:

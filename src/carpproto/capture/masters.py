@@ -14,7 +14,7 @@ from carpproto.capture.finding import EVIDENCE, Fault, Finding, Severity
 from carpproto.capture.happenings import Happening
 from carpproto.capture.hearing import Ears, Hearing
 from carpproto.capture.observation import Group
-from carpproto.capture.reigns import SECOND, Began, Ended, Overlap, Reign
+from carpproto.capture.reigns import NEAR, SECOND, Began, Ended, Overlap, Reign
 from carpproto.capture.timeline import Lane, Timeline
 from carpproto.core.addresses import Address
 
@@ -231,6 +231,9 @@ def _out_of_sight(timeline: Timeline, known: Circumstances) -> Iterable[Finding]
         member = reign.group, reign.source
         if not beside or reign.announced or reign.source.version != 4 or member in known.crafted:
             continue
+        begin, end = timeline.begin or 0, timeline.end or 0
+        if end - reign.start < NEAR or reign.start - begin < NEAR:
+            continue  # the announcement may be beyond the capture's end
         if reign.group not in announcing:
             continue  # a link layer, or a capture, without announcements
         if reign.predecessor is None or (reign.group, reign.predecessor) in known.crafted:
@@ -284,6 +287,7 @@ def _without_master(timeline: Timeline, known: Circumstances) -> Iterable[Findin
                 since = (last.last - begin) / SECOND
                 until = "to the end" if after is None else f"for {without / SECOND:.1f} s"
                 how = "bowed out" if last.ended is Ended.BOWED_OUT else "fell silent"
+                empty = after is not None and after.first_frame == last.last_frame + 1
                 yield Finding(
                     Severity.BAD,
                     Fault.NO_MASTER,
@@ -291,7 +295,8 @@ def _without_master(timeline: Timeline, known: Circumstances) -> Iterable[Findin
                     (last.source,),
                     f"{group} had no MASTER from {since:.2f} s {until}: {last.source} {how}, and "
                     + ("nobody took over." if after is None else f"{after.source} was next.")
-                    + f" Another member would have taken over after {down / SECOND:.1f} s.",
+                    + f" Another member would have taken over after {down / SECOND:.1f} s."
+                    + (" No frame of any kind is in this capture from then." if empty else ""),
                     "See whether the group has another member that is up, in BACKUP, and on this "
                     "segment.",
                     frames,
@@ -381,17 +386,20 @@ def _intervals(timeline: Timeline, known: Circumstances) -> Iterable[Finding]:
                 2,
             )
             continue
-        values = list(terms.values())
-        same = [lane for lane in lanes if values.count(terms[lane.source]) > 1]
-        if same:
+        alike: dict[tuple[int, int], list[Lane]] = defaultdict(list)
+        for lane in lanes:
+            alike[terms[lane.source]].append(lane)
+        for same in alike.values():
+            if len(same) < 2:
+                continue
             yield Finding(
                 Severity.WARNING,
                 Fault.INTERVALS,
                 group,
                 tuple(lane.source for lane in same),
                 f"{_list({lane.source for lane in same})} advertise {group} at the same interval: "
-                "which of them is MASTER is left to chance, and after a cut a kernel steps down "
-                "for whomever it hears first.",
+                "which of them is MASTER is left to chance (among ucarps to the addresses), and "
+                "after a cut a kernel steps down for whomever it hears first.",
                 "Give each member its own advskew, if one of them is to be preferred.",
                 tuple(lane.first_frame for lane in same[:8]),
                 len(same),

@@ -54,6 +54,8 @@ def passphrase_variants(passphrase: str, rules: AuthenticationRules) -> tuple[Ke
     if len(typed) >= KEY_LENGTH:
         variants.setdefault(_padded(typed), []).append("was taken with 20 characters, not cut")
     for text, changed in (*_accidents(typed), *_other_texts(passphrase)):
+        if changed == typed:
+            continue
         variants.setdefault(_padded(changed[:_KEPT]), []).append(text)
         if len(changed) >= KEY_LENGTH:
             whole = f"{text} and all of its first 20 bytes were taken"

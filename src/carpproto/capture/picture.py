@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, cast
 
 from carpproto.capture.happenings import Event, Happening
 from carpproto.capture.observation import Group
-from carpproto.capture.reigns import SECOND, Began, Reign
+from carpproto.capture.reigns import SECOND, Began, Ended, Reign
 from carpproto.capture.timeline import Lane, Timeline
 from carpproto.core.addresses import Address
 from carpproto.core.errors import ConfigError
@@ -169,7 +169,9 @@ def _fill(figure: Any, found: Timeline, lanes: list[Lane], title: str, left_out:
             )
     for overlap in found.overlaps[:_MAX_DRAWN]:
         start = (overlap.start - begin) / SECOND
-        end = max(overlap.end, min(overlap.one.until, overlap.other.until))
+        end = overlap.end
+        if overlap.one.ended is overlap.other.ended is Ended.OPEN:
+            end = overlap.one.until
         for reign in (overlap.one, overlap.other):
             row = rows.get((reign.group, reign.source), -1)
             if row >= 0:

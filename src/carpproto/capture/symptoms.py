@@ -21,6 +21,7 @@ _GAPS = 3  # gaps in what a source sends from which on it is bad
 _OUT_OF_ORDER = 10_000_000  # nanoseconds: what queues of one capturing host may mix up
 _MOST = 0.7  # of a source's advertisements that come late: it is no loss, it is slow
 _EVEN = 1.2  # times the shortest of even intervals
+_NOT_WORTH_MENTION = 1_000_000  # nanoseconds out of order
 _UNEVEN = 0.25  # intervals by which the lateness of advertisements may vary
 
 
@@ -132,17 +133,31 @@ def about_limits(timeline: Timeline, observer: Observer, senders: int) -> Iterab
     if timeline.left_out:
         said.append(f"{timeline.left_out} events beyond those that are kept")
     if said:
-        yield Finding(Severity.BAD, Fault.LIMITS, None, (), "; ".join(said), "", (), 1)
-    if observer.backwards:
-        far = out_of_order(observer)
         yield Finding(
-            Severity.BAD if far else Severity.WARNING,
+            Severity.BAD,
             Fault.LIMITS,
             None,
             (),
-            f"{observer.backwards} frames are stamped earlier than one before them, by up to "
-            f"{observer.furthest_back / 1e9:.3f} s: several capture points, or a clock that was "
-            "set. "
+            "; ".join(said),
+            "Cut the capture to one group, or to the hosts that you know (editcap, or tcpdump -r "
+            "with a filter), and look at that; see where the others come from.",
+            (),
+            1,
+        )
+    if observer.backwards:
+        far = out_of_order(observer)
+        yield Finding(
+            Severity.BAD
+            if far
+            else Severity.WARNING
+            if observer.furthest_back > _NOT_WORTH_MENTION
+            else Severity.NOTE,
+            Fault.LIMITS,
+            None,
+            (),
+            f"{observer.backwards} frame{'s are' if observer.backwards > 1 else ' is'} stamped "
+            f"earlier than one before, by up to {observer.furthest_back / 1e9:.6f} s: several "
+            "processors or capture points, or a clock that was set. "
             + (
                 "What is said of who was MASTER when, and of anything else that rests on the "
                 "order of frames, is unsafe."

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 
 from carpproto.core.actions import SendAdvertisement, StateChanged
 from carpproto.core.advertisement import encode, pseudo_header
+from carpproto.core.config import VirtualHostConfig
 from carpproto.core.errors import Reason
 from carpproto.core.events import State
 from carpproto.core.profile import Profile
@@ -22,19 +23,27 @@ _SLOWEST = 254 * 256 + 255  # advbase 255 with advskew 255 is a good-bye
 
 
 def parting_words(
-    profile: Profile, change: StateChanged, sent: Iterable[SendAdvertisement]
+    profile: Profile,
+    change: StateChanged,
+    sent: Iterable[SendAdvertisement],
+    config: VirtualHostConfig,
 ) -> tuple[SendAdvertisement, ...]:
     """What to send after a change of state; ``sent`` is what the host advertised last.
 
-    The HMAC covers neither advbase nor advskew, so it stays right.
+    With the next counter, so that nobody takes it for a replay.
     """
     yields = change.previous is State.MASTER and change.reason is Reason.MORE_FREQUENT
     if not yields or change.theirs is None or profile.farewell:
         return ()
     advbase, advskew = divmod(min(change.theirs + 1, _SLOWEST), 256)
+    authenticator = config.authenticator(profile)
+    step = 0 if profile.counter_constant else 1
     found: list[SendAdvertisement] = []
     for action in sent:
-        word = action.advertisement._replace(advbase=advbase, advskew=advskew)
+        last = action.advertisement
+        counter = (last.counter + step) % (1 << 64)
+        unsigned = last._replace(advbase=advbase, advskew=advskew, counter=counter)
+        word = authenticator.sign(unsigned)._replace(checksum=last.checksum)
         if word.checksum is not None:  # one that covers the IPv6 pseudo-header
             covered = pseudo_header(action.source, action.destination)
             encoded = encode(word._replace(checksum=None), pseudo_header=covered)

@@ -213,7 +213,9 @@ class Service:
             reason=change.reason.value,
             text=explain(change),
         )
-        for word in parting_words(self.node.profile, change, self._sent.get(key, {}).values()):
+        sent = self._sent.get(key, {}).values()
+        config = self.node.virtual_host(*key).config
+        for word in parting_words(self.node.profile, change, sent, config):
             self._say(word)
         if change.current is State.INIT and not self._ending:
             self._hints.on_init(change.interface)
