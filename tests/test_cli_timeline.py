@@ -6,6 +6,7 @@ import io
 import json
 import os
 import struct
+import subprocess
 import sys
 from pathlib import Path
 
@@ -318,3 +319,45 @@ def test_there_is_no_progress_elsewhere(monkeypatch) -> None:
     with progress.open_with_progress(HEALTHY) as capture:
         assert sum(1 for _ in capture) == 45
     assert errors.getvalue() == ""
+
+
+def test_timeline_with_a_key_that_fits_nobody(capsys, tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong"
+    wrong.write_text("randompas\n")
+    arguments = ["--vhid", "1", "--address", "192.168.1.50", "--passphrase-file", str(wrong)]
+    assert main(["timeline", HEALTHY, *arguments]) == 1
+    printed = capsys.readouterr()
+    assert "advertises for 5.24" in printed.out
+    assert "no advertisement of vhid 1 fits the passphrase and the addresses" in printed.err
+    assert main(["timeline", HEALTHY, "--json", *arguments]) == 1
+    parts = objects(capsys)
+    assert [part["part"] for part in parts if part["part"] in ("reign", "refused")] == [
+        "refused"
+    ] * 3
+    assert parts[-1]["part"] == "nothing"
+
+
+def test_timeline_says_what_it_could_not_read(capsys, tmp_path: Path) -> None:
+    short = tmp_path / "short.pcap"
+    content = bytearray(Path(HEALTHY).read_bytes()[:24])
+    with open_capture(HEALTHY) as opened:
+        for record in opened:
+            cut = record.data[:60]
+            seconds, rest = divmod(record.nanoseconds // 1000, 1_000_000)
+            content += struct.pack("<IIII", seconds, rest, len(cut), len(record.data)) + cut
+    short.write_bytes(content)
+    assert main(["timeline", str(short)]) == 1
+    error = capsys.readouterr().err
+    assert "no CARP advertisement in this capture that could be read; of 22 frames" in error
+    assert "larger snap length" in error
+    assert main(["timeline", str(short), "--json"]) == 1
+    capture, *_, nothing = objects(capsys)
+    assert (capture["unreadable"], capture["backwards"], capture["copies"]) == (22, 0, 0)
+    assert nothing["part"] == "nothing"
+
+
+def test_who_reads_the_first_line_only_gets_the_picture(tmp_path: Path) -> None:
+    picture = tmp_path / "x.svg"
+    command = f"{sys.executable} -m carpproto timeline {HEALTHY} -o {picture} | head -n 1"
+    subprocess.run(["bash", "-c", command], check=True, capture_output=True)
+    assert picture.exists()

@@ -94,6 +94,7 @@ def test_one_of_two_may_be_lacking_or_a_ucarp() -> None:
         ("Rosin Dub 1798", "lost its character 10"),
         ("Rosin Dubh 1789", "has its characters 14 and 15 exchanged"),
         ("", "is empty, or was never set"),
+        (PASSPHRASE + "7", "is one character longer"),
     ],
 )
 def test_a_near_miss_of_the_passphrase(passphrase: str, begins: str) -> None:
@@ -184,6 +185,14 @@ def test_every_subset_is_walked_in_canonical_order() -> None:
         packed = [address.packed for address in pool]
         assert search_subsets(inner, outer, packed, counter, advertisement.digest) == mask
     assert search_subsets(inner, outer, packed, counter, bytes(20)) is None
+
+
+def test_no_near_miss_is_the_passphrase_itself() -> None:
+    """NetBSD's key of it is another than all others', and is not called an accident."""
+    for passphrase in ("secret", "arrow", "a b"):
+        for variant in passphrase_variants(passphrase, NETBSD):
+            if variant.key == passphrase.encode().ljust(20, b"\0"):
+                assert variant.text.startswith("was made into a key as FreeBSD 12 does")
 
 
 def test_variants_are_distinct_and_the_passphrase_itself_comes_first() -> None:

@@ -318,7 +318,8 @@ def test_two_hosts_with_one_own_address_by_their_counters() -> None:
     report = report_of(doubled())
     [text] = texts(report, Fault.DUPLICATE_ADDRESS)
     assert text == (
-        "two hosts have the own address 192.0.2.9: its counters in vhid 1 run in two rows by turns"
+        "two hosts have the own address 192.0.2.9: its advertisements of vhid 1 come in two rows, "
+        "by turns"
     )
     assert not texts(report, Fault.REPLAY)
     assert not report.healthy
@@ -699,3 +700,148 @@ def test_who_is_alone_and_contradicts_what_the_command_was_told() -> None:
     report = report_of(alone(FIRST, 4), Meant(1, ("192.0.2.1",), passphrase="sec"))
     [change] = [found.change for found in bad(report)]
     assert "either 192.0.2.9 or what this command was told is wrong" in change
+
+
+# -- hosts that come back, stand still, or are two ---------------------------------------------
+
+
+def random_counter(number: int) -> int:
+    return (number + 1) * 0x9E3779B97F4A7C15 % (1 << 64)
+
+
+@pytest.mark.parametrize("advskew", [0, 100])
+def test_two_hosts_with_one_own_address_by_their_number(advskew: int) -> None:
+    """Their counters are random, as they have heard nobody."""
+    frames = [sent(5 + n * 1.01, FIRST, random_counter(n)) for n in range(14)]
+    step = 1.01 + advskew / 256
+    frames += [
+        sent(5.4 + n * step, FIRST, random_counter(50 + n), advskew=advskew)
+        for n in range(14 if advskew == 0 else 10)
+    ]
+    report = report_of(frames)
+    assert [found.fault for found in bad(report)] == [Fault.DUPLICATE_ADDRESS]
+    assert "come in two rows" in bad(report)[0].text
+
+
+def test_one_more_advertisement_now_and_then_is_no_second_host() -> None:
+    frames = [sent(5 + n * 1.01, FIRST, random_counter(n)) for n in range(20)]
+    frames += [sent(5.6 + n * 5.05, FIRST, random_counter(50 + n)) for n in range(4)]
+    assert not texts(report_of(frames), Fault.DUPLICATE_ADDRESS)
+
+
+def test_a_host_that_stood_still() -> None:
+    frames = [
+        *(sent(5 + n * 1.05, FIRST, 1000 + n) for n in range(4)),
+        *(sent(11.5 + n * 1.4, SECOND, 1004 + n, advskew=100) for n in range(6)),
+        sent(19.6, FIRST, 1005),
+        *(sent(20.6 + n * 1.4, SECOND, 1010 + n, advskew=100) for n in range(2)),
+    ]
+    report = report_of(frames)
+    [found] = [found for found in report.findings if found.fault is Fault.REPLAY]
+    assert found.severity is Severity.WARNING
+    assert "1 advertisement of 192.0.2.9 in vhid 1, after a silence, with a counter" in found.text
+
+
+def test_a_host_that_says_good_bye_and_returns_was_away() -> None:
+    frames = [
+        *alone(FIRST, 4),
+        sent(8.6, FIRST, 1004, advbase=255, advskew=255),
+        *(sent(60 + n * 1.05, FIRST, random_counter(n)) for n in range(4)),
+    ]
+    report = report_of(frames)
+    [found] = bad(report)
+    assert found.fault is Fault.NO_MASTER
+    assert "for 51.4 s: 192.0.2.9 bowed out, and 192.0.2.9 was next" in found.text
+    assert "No frame of any kind is in this capture from then." in found.text
+    first, second = report.timeline.reigns
+    assert (first.ended.value, second.began.value) == ("bowed out", "took over after a bow-out")
+    [text] = [event.text for event in report.timeline.events if "MASTER again" in event.text]
+    assert text == "MASTER again, 51.400 s after its last advertisement, a bow-out"
+
+
+def test_a_good_bye_that_somebody_else_says_ends_nothing() -> None:
+    frames = [*alone(FIRST, 8), sent(8.6, FIRST, 77, advbase=255, advskew=255)]
+    [reign] = report_of(frames).timeline.reigns
+    assert (reign.advertisements, reign.ended.value) == (9, "still MASTER when the capture ended")
+
+
+def test_who_fits_no_implementation_is_one_of_two_masters_all_the_same() -> None:
+    frames = []
+    for number in range(8):
+        frames.append(sent(5 + number * 1.05, FIRST, 500 + number))
+        frames.append(sent(5.5 + number * 1.05, SECOND, 900 + number, traffic_class=0x03))
+    report = report_of(frames)
+    assert {found.fault for found in bad(report)} == {Fault.TWO_MASTERS, Fault.FORGED}
+    [text] = texts(report, Fault.TWO_MASTERS)
+    assert "What 192.0.2.10 sends fits no implementation." in text
+
+
+def preemption(after: float, announced: bool) -> list[tuple[float, bytes]]:
+    """A faster host preempts; the capture ends so many seconds later."""
+    mac = "00:00:5e:00:01:01"
+    arp = gratuitous_arp("192.0.2.1", mac=mac, source_mac=MAC)
+    frames = [
+        sent(5, SECOND, 100, advskew=100),
+        (5.001, arp),
+        *(sent(5 + n * 1.4, SECOND, 100 + n, advskew=100) for n in range(1, 4)),
+        sent(9.3, FIRST, 104),
+    ]
+    return [*frames, *([(9.301, arp)] if announced else []), (9.3 + after, OTHER)]
+
+
+def test_an_announcement_may_be_beyond_the_end_of_a_capture() -> None:
+    assert not texts(report_of(preemption(0.0, announced=False)), Fault.SPLIT_BRAIN)
+    assert not texts(report_of(preemption(1.0, announced=True)), Fault.SPLIT_BRAIN)
+    assert texts(report_of(preemption(1.0, announced=False)), Fault.SPLIT_BRAIN)
+
+
+def test_who_yields_as_carpproto_does_is_not_demoted() -> None:
+    frames = [
+        *(sent(5 + n * 1.4, SECOND, 100 + n, advskew=100) for n in range(4)),
+        sent(9.5, FIRST, 104),
+        sent(9.5005, SECOND, 105, advskew=1),
+        *(sent(10.5 + n * 1.05, FIRST, 106 + n) for n in range(3)),
+        *(sent(25 + n * 1.4, SECOND, 109 + n, advskew=100) for n in range(3)),
+    ]
+    assert not texts(report_of(frames), Fault.DEMOTION)
+
+
+def test_equal_intervals_are_told_pair_by_pair() -> None:
+    frames = [
+        sent(5 + host * 20 + n * 1.4, f"192.0.2.{20 + host}", host * 10**9 + n, advskew=skew)
+        for host, skew in enumerate((0, 80, 0, 80))
+        for n in range(3)
+    ]
+    said = texts(report_of(frames), Fault.INTERVALS)
+    assert [text.partition(" advertise")[0] for text in said] == [
+        "192.0.2.20, 192.0.2.22",
+        "192.0.2.21, 192.0.2.23",
+    ]
+
+
+@pytest.mark.parametrize("differ", [False, True])
+def test_announcements_at_a_hosts_own_mac(differ: bool) -> None:
+    """As carpproto sends them on Linux, whatever the profile."""
+    frames = []
+    for number in range(8):
+        for source, at, own in ((FIRST, 0.0, "52:54:00:00:00:0a"), (SECOND, 0.5, MAC[:-1] + "b")):
+            t = 5 + number * 1.05 + at
+            frames.append(sent(t, source, random_counter(number + round(at * 100))))
+            addresses = ["192.0.2.1", "192.0.2.2"] if differ and source == FIRST else ["192.0.2.1"]
+            if number == 0:
+                frames += [
+                    (t + 0.001, gratuitous_arp(address, mac=own, source_mac=own))
+                    for address in addresses
+                ]
+    [text] = texts(report_of(frames), Fault.TWO_MASTERS)
+    if differ:
+        assert "192.0.2.9 announces 192.0.2.1, 192.0.2.2; 192.0.2.10 announces 192.0.2.1" in text
+    else:
+        assert "Neither accepts" in text
+
+
+def test_where_the_capture_begins_is_where_its_first_frame_is() -> None:
+    """An election is seen where nobody advertised in the time in which a MASTER would have."""
+    assert report_of([*alone(FIRST, 4)]).timeline.reigns[0].began.value.startswith("was MASTER")
+    seen = report_of([(0.5, OTHER), *alone(FIRST, 4)]).timeline
+    assert seen.reigns[0].began.value == "elected"

@@ -402,6 +402,15 @@ def test_records_longer_than_the_snap_length_are_read_whole() -> None:
     assert record.data == b"longer than that"
 
 
+def test_files_that_were_joined_with_cat() -> None:
+    first = pcap_header() + pcap_record(b"a packet") * 3
+    records, error = read_some(first + pcap_header() + pcap_record(b"another", (1_700_000_000, 0)))
+    assert len(records) == 4  # a file header looks like an empty record
+    assert isinstance(error, DecodeError)
+    assert error.offset == len(first)
+    assert "another capture file begins where record 4 should; join files with merge" in str(error)
+
+
 def test_the_longest_record_and_one_that_claims_more() -> None:
     longest = pcap_record(bytes(range(256)) * 1024)
     assert len(longest) == 16 + MAX_CAPTURED

@@ -114,6 +114,36 @@ def test_reasons_are_in_words() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("mac", "destination", "traffic_class", "kind"),
+    [
+        ("00:00:5e:00:00:05", "224.0.0.18", 0x10, Kind.CARPPROTO),  # as UCarp, without an id
+        ("52:54:00:00:00:0a", "192.0.2.10", 0xE0, Kind.FREEBSD),  # to a unicast peer
+        ("52:54:00:00:00:0a", "224.0.0.18", 0xE0, None),
+    ],
+)
+def test_senders_that_no_recording_has(
+    mac: str, destination: str, traffic_class: int, kind: Kind | None
+) -> None:
+    senders = Senders()
+    records = []
+    for number in range(6):
+        data = build(
+            encode(Advertisement(5, counter=77 + number)),
+            source="192.0.2.9",
+            destination=destination,
+            source_mac=mac,
+            destination_mac="52:54:00:00:00:0b" if destination == "192.0.2.10" else None,
+            traffic_class=traffic_class,
+        )
+        records.append(Record(number + 1, number * 1_004_000_000, 1, data, len(data)))
+    for seen in Observer(records):
+        assert isinstance(seen, Heard)
+        senders.take(seen)
+    [guess] = senders.guesses()
+    assert guess.kinds == (() if kind is None else (kind,))
+
+
 # -- OpenBSD: no recording; what protocol.rst says that it sends ------------------------------
 
 

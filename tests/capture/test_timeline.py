@@ -396,8 +396,13 @@ def test_who_is_refused_is_followed_apart() -> None:
         ("10.66.0.2", "10.66.0.4"),
         ("10.66.0.3", "10.66.0.4"),
     }
-    said = [event.text for event in found.events if event.what is Happening.BESIDE]
-    assert "advertises beside 10.66.0.1 for 3.319 s, and receivers refuse it (to frame 52)" in said
+    said = [event.text for event in found.events if event.what is Happening.UNHEEDED]
+    assert said == [
+        "advertises for 3.691 s (to frame 53), and receivers refuse it; MASTER meanwhile: "
+        "10.66.0.1, 10.66.0.2, 10.66.0.3",
+        "advertises for 3.921 s (to frame 54), and receivers refuse it; MASTER meanwhile: "
+        "10.66.0.1",
+    ]
     # Its own announcements are its own, although nobody takes it for a MASTER.
     announced = {str(e.source) for e in found.events if e.what is Happening.ANNOUNCED}
     assert {"10.66.0.4", "10.66.0.5"} <= announced

@@ -38,6 +38,7 @@ from carpproto.capture.timeline import Lane, Timeline, TimelineBuilder
 from carpproto.capture.wire_faults import (
     PSEUDO,
     SAME_SEGMENT,
+    STOOD_STILL,
     VHID_0,
     about_destinations,
     about_tallies,
@@ -57,6 +58,7 @@ _TALLIES = 4096  # of anything, by source: what is beyond them is not told one b
 _GUARDS = 256  # groups that are watched for replays
 _WELL_WATCHED = 8  # of these, how many with a long memory
 _LONG, _SHORT = 2048, 64  # advertisements that a guard remembers
+_STOOD_STILL = 3_000_000_000  # nanoseconds of silence after which a host works off its queue
 _SEARCHES = 16  # that are made to explain wrong HMACs, each with a quarter of the usual limit
 
 
@@ -103,14 +105,15 @@ class _OnTrust(Authenticator):
 
 
 class Diagnosis:
-    """Takes the observations of a capture, and says what is wrong.
+    """Takes an observer's observations, and says what is wrong.
 
     ``meant`` says which HMACs are right, for one vhid; the others remain unverified.
     """
 
-    def __init__(self, meant: Meant | None = None) -> None:
+    def __init__(self, observer: Observer, meant: Meant | None = None) -> None:
+        self._observer = observer
         self._meant = meant
-        self._timeline = TimelineBuilder()
+        self._timeline = TimelineBuilder(observer)
         self._senders = Senders()
         self._ears = Ears()
         self._guards: dict[Group, ReplayGuard] = {}
@@ -123,6 +126,7 @@ class Diagnosis:
         self._vrrp: dict[tuple[tuple[int, ...], int], Tally] = {}
         self._unreadable: dict[str, Tally] = {}
         self._neighbors = _Neighbors()
+        self._heard_at: dict[Member, int] = {}
 
     def take(self, observation: Observation) -> None:
         """Take the next observation."""
@@ -140,9 +144,9 @@ class Diagnosis:
             self._neighbors.take(observation)
         self._timeline.take(observation)
 
-    def finish(self, observer: Observer) -> Report:
+    def finish(self) -> Report:
         """The findings, when the observer has come to its end."""
-        timeline = self._timeline.finish(observer)
+        timeline = self._timeline.finish()
         guesses = self._senders.guesses()
         for event in timeline.events:
             if event.what is Happening.ANNOUNCED and event.source is not None:
@@ -159,9 +163,9 @@ class Diagnosis:
             *about_destinations(self._destinations),
             *about_announcements(timeline),
             *about_masters(timeline, known),
-            *about_gaps(timeline, known.crafted),
+            *about_gaps(timeline, known.crafted | known.strange),
             *about_senders(guesses),
-            *about_limits(timeline, observer, self._senders.left_out),
+            *about_limits(timeline, self._observer, self._senders.left_out),
         ]
         return Report(worst_first(findings), guesses, timeline)
 
@@ -227,8 +231,12 @@ class Diagnosis:
             guard = self._guards[group] = ReplayGuard(_OnTrust(vhid=group.vhid), memory=memory)
         seen = AdvertisementReceived("", heard.source.version, heard.source, heard.advertisement)
         found = guard.examine(seen, heard.nanoseconds / 1e9)
+        silent = heard.nanoseconds - self._heard_at.get(member, heard.nanoseconds)
+        self._heard_at[member] = heard.nanoseconds
         if found is not None:
-            self._tally(Fault.REPLAY, member, found.doubt.value, heard.frame, found.text)
+            stood = found.doubt is Doubt.REPEATED and silent > _STOOD_STILL
+            kind = STOOD_STILL if stood else found.doubt.value
+            self._tally(Fault.REPLAY, member, kind, heard.frame, found.text)
 
     def _refused(self, seen: Unreadable) -> None:
         text = seen.problem.text
@@ -257,15 +265,16 @@ class Diagnosis:
             self._ears,
             self._announced,
             {
-                (guess.group, guess.source)
-                for guess in guesses
-                if guess.advertisements >= ENOUGH and not guess.kinds
-            }
-            | {
                 (lane.group, lane.source)
                 for lane in timeline.lanes
                 if _of_no_host(lane.source) or self._only_repeats(lane)
             },
+            {
+                (guess.group, guess.source)
+                for guess in guesses
+                if guess.advertisements >= ENOUGH and not guess.kinds
+            },
+            {(group, source) for group, source, *_ in self._ears.doubled()},
             {
                 member: tally.text
                 for (fault, member, kind), tally in self._tallies.items()
@@ -289,7 +298,7 @@ class Diagnosis:
             replayed = self._tallies.get((Fault.REPLAY, (group, source), Doubt.REPEATED.value))
             if replayed is None:
                 self._tallies.pop((Fault.REPLAY, (group, source), Doubt.JUMPED.value), None)
-                text = f"its counters in {group} run in two rows by turns"
+                text = f"its advertisements of {group} come in two rows, by turns"
                 signs.setdefault(source, []).append((text, frames, count))
         for source in {lane.source: None for lane in timeline.lanes}:
             found = self._neighbors.moved(source)
@@ -305,7 +314,7 @@ class Diagnosis:
                 (source,),
                 f"two hosts have the own address {source}: {'; '.join(text for text, *_ in told)}",
                 "Give each host an address of its own: was one cloned from the other? (Somebody "
-                "who sends again what he recorded before this capture began looks the same.)",
+                "who forges, or sends again what he recorded before, looks the same.)",
                 tuple(sorted(frame for _, frames, _ in told for frame in frames)[:EVIDENCE]),
                 sum(count for *_, count in told),
             )
@@ -423,10 +432,10 @@ def _of_no_host(source: Address) -> bool:
 
 def diagnose(observer: Observer, meant: Meant | None = None) -> Report:
     """Diagnose all that an observer observes; it must know the same key."""
-    diagnosis = Diagnosis(meant)
+    diagnosis = Diagnosis(observer, meant)
     for observation in observer:
         diagnosis.take(observation)
-    return diagnosis.finish(observer)
+    return diagnosis.finish()
 
 
 def by_vhid(meant: Meant | None) -> Mapping[int, Authenticator]:

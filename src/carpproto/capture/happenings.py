@@ -5,6 +5,7 @@ Must not know how a timeline is made, printed or drawn.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import Enum
 from typing import NamedTuple
 
@@ -27,7 +28,7 @@ class Happening(Enum):
     GAP = "gap"
     ANNOUNCED = "announced"
     REFUSED = "refused"
-    BESIDE = "refused beside a master"
+    UNHEEDED = "unheeded"
     NOT_AUTHENTIC = "not authentic"
 
 
@@ -127,19 +128,20 @@ def two_masters(overlap: Overlap) -> Event:
     )
 
 
-def refused_beside(overlap: Overlap, refused: Reign) -> Event:
-    """That a source advertised what receivers refuse while another one was MASTER."""
-    master = overlap.other if refused is overlap.one else overlap.one
+def unheeded(reign: Reign, masters: Iterable[Address]) -> Event:
+    """That a source advertised what receivers refuse, while others were MASTER or alone."""
+    seconds = (reign.last - reign.start) / SECOND
+    others = ", ".join(str(master) for master in dict.fromkeys(masters))
+    text = f"advertises for {seconds:.3f} s (to frame {reign.last_frame}), and receivers refuse it"
     return Event(
-        overlap.start,
-        overlap.first_frame,
-        Happening.BESIDE,
-        refused.group,
-        refused.source,
-        master.source,
-        overlap.seconds,
-        f"advertises beside {master.source} for {overlap.seconds:.3f} s, and receivers refuse it "
-        f"(to frame {overlap.last_frame})",
+        reign.start,
+        reign.first_frame,
+        Happening.UNHEEDED,
+        reign.group,
+        reign.source,
+        None,
+        seconds,
+        f"{text}; MASTER meanwhile: {others}" if others else text,
     )
 
 

@@ -4,8 +4,9 @@ Must not know of findings. A FreeBSD, NetBSD or UCarp host that accepts an adver
 on from its counter: what it sends next has that counter plus one. So of two MASTERs the one
 whose counters follow the other's hears and accepts it, and the one that keeps to its own, or
 goes on with random ones, accepts nothing. (Two 64-bit counters that began apart do not meet by
-chance. Two that began alike stay so, which says nothing.) One address with two rows of counters
-is that of two hosts. OpenBSD's counters are constant and say nothing.
+chance. Two that began alike stay so, which says nothing.) One address with two rows of counters,
+or with twice as many advertisements as one host sends, is that of two. OpenBSD's counters are
+constant and say nothing.
 """
 
 from __future__ import annotations
@@ -16,11 +17,14 @@ from enum import Enum
 
 from carpproto.capture.finding import EVIDENCE
 from carpproto.capture.observation import Group, Heard
+from carpproto.capture.reigns import SECOND
 from carpproto.core.addresses import Address
 from carpproto.core.advertisement import Advertisement
 
 _COUNTERS = 1 << 64
 _SOURCES = 64  # of one group and family
+_CROWDED, _CROWDS = 1.4, 6  # intervals in which three came, and how much more often
+_STEP = 8  # by how many a counter may go on that follows another's meanwhile
 _OFTEN = 3  # what happened so often is no chance
 _ROWS = 3  # that one source may count in
 _RECENT = 256  # advertisements of a group that another source may repeat
@@ -41,9 +45,13 @@ class _Source:
         self.rows: list[int] = []  # the last counters of rows that it counts in, latest last
         self.changed_rows = 0
         self.changed_in: list[int] = []
+        self.times: list[int] = []  # of the last two
+        self.interval = 0
+        self.crowded = 0  # how much more often three came within the time of two than not
 
     def take(self, heard: Heard, order: int) -> None:
         counter = heard.advertisement.counter
+        self._look_at_time(heard)
         before = (counter - 1) % _COUNTERS
         if counter not in self.rows:
             if before in self.rows[:-1]:
@@ -52,6 +60,25 @@ class _Source:
                     self.changed_in.append(heard.frame)
             self.rows = [*[row for row in self.rows if row != before][-_ROWS + 1 :], counter]
         self.counter, self.order = counter, order
+
+    def _look_at_time(self, heard: Heard) -> None:
+        """Two hosts send twice as many as one; but one may send one more, as UCarp does.
+
+        One that counts on is one, however fast.
+        """
+        now, interval = heard.nanoseconds, heard.advertisement.interval * SECOND // 256
+        one_row = 0 < (heard.advertisement.counter - self.counter) % _COUNTERS <= _STEP
+        close = _CROWDED * min(interval, self.interval)
+        if len(self.times) == 2 and now - self.times[0] < close and not one_row:
+            self.crowded += 1
+            if self.crowded == _CROWDS:
+                self.changed_rows = max(self.changed_rows, _OFTEN)
+            if self.crowded >= _CROWDS and len(self.changed_in) < EVIDENCE:
+                self.changed_in.append(heard.frame)
+        else:
+            self.crowded = max(self.crowded - 1, 0)
+        self.times = [*self.times[-1:], now]
+        self.interval = interval
 
 
 class _Memory:

@@ -32,14 +32,17 @@ Member = tuple[Group, Address]
 class Circumstances(NamedTuple):
     """What is known besides the timeline.
 
-    ``announced`` are the virtual addresses that a source announced; ``crafted`` sources whose
-    frames no implementation sends; ``refused`` what receivers refuse of a source, in words;
+    ``announced`` are the virtual addresses that a source announced; ``crafted`` sources of frames
+    that no host sends; ``strange`` those whose frames fit no implementation; ``doubled`` own
+    addresses that two hosts have; ``refused`` what receivers refuse of a source, in words;
     ``authentic`` whether a source's HMACs are right, where a key was given.
     """
 
     ears: Ears
     announced: Mapping[Member, Set[Address]]
     crafted: Set[Member]
+    strange: Set[Member]
+    doubled: Set[Member]
     refused: Mapping[Member, str]
     authentic: Mapping[Member, bool]
 
@@ -162,6 +165,11 @@ def _why(group: Group, overlap: Overlap, known: Circumstances) -> tuple[str, str
             "Configure the same virtual addresses on both.",
         )
     for source in (one, other):
+        if (group, source) in known.strange:
+            return (
+                f"What {source} sends fits no implementation.",
+                "See the finding about that: whether it is a host of this group at all.",
+            )
         if (group, source) in known.refused:
             return (
                 f"What {source} sends is refused: {known.refused[group, source]}.",
@@ -424,7 +432,7 @@ def _demotions(timeline: Timeline, known: Circumstances) -> Iterable[Finding]:
     for (group, source), steps in changes.items():
         if all(what is Happening.RESTORED for what, _, _ in steps):
             continue
-        if (group, source) in known.crafted:
+        if (group, source) in known.crafted | known.doubled:
             continue
         lane = lanes[group, source]
         stuck = _still_demoted(lane, steps[-1])

@@ -160,6 +160,8 @@ def _accidents(typed: bytes) -> Iterator[tuple[str, bytes]]:
         pair = typed[at : at + 2]
         exchanged = typed[:at] + pair[::-1] + typed[at + 2 :]
         yield f"has its characters {at + 1} and {at + 2} exchanged", exchanged
+    for more in range(0x21, 0x7F):
+        yield "is one character longer", typed + bytes((more,))
     for at in range(min(length, KEY_LENGTH)):
         yield f"has its character {at + 1} twice", typed[: at + 1] + typed[at:]
 

@@ -185,6 +185,9 @@ class Capture:
             while (begin := position + size) <= end:
                 seconds, fraction, captured, original = unpack(data, position)
                 if captured > MAX_CAPTURED:
+                    # The header of a file that was appended looks like an empty record.
+                    if data[max(position - size, 0) :][:4] in _PCAP_MAGICS:
+                        raise _joined(number, window.start + position - size)
                     raise _too_long(number + 1, captured, window.start + position + 8)
                 following = begin + captured
                 if following > end:
@@ -394,6 +397,11 @@ def _checked_length(kind: int, length: int, start: int) -> int:
         )
         raise DecodeError(Reason.MALFORMED, start + 4, text)
     return length
+
+
+def _joined(number: int, offset: int) -> DecodeError:
+    text = f"another capture file begins where record {number} should; join files with mergecap"
+    return DecodeError(Reason.MALFORMED, offset, text)
 
 
 def _too_long(number: int, captured: int, offset: int) -> DecodeError:

@@ -239,6 +239,11 @@ class GroupReigns:
                 other.rival = now, source, heard.frame
         return True
 
+    def is_new(self, source: Address) -> bool:
+        """Whether its last advertisement was the first of its reign."""
+        mine = self._open.get(source)
+        return mine is not None and mine.count == 1
+
     def announce(self, now: int, source: Address, address: Address, *, repeats: bool) -> None:
         """Its sender announced an address as it does when it becomes MASTER.
 

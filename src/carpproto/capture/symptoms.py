@@ -108,7 +108,7 @@ def about_senders(guesses: Iterable[Guess]) -> Iterable[Finding]:
                 guess.advertisements,
             )
     for group, found in kinds.items():
-        if len(found) > 1 and Kind.UCARP in found:
+        if len(found - {Kind.CARPPROTO}) > 1 and Kind.UCARP in found:
             yield Finding(
                 Severity.WARNING,
                 Fault.SENDER,

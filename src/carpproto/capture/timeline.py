@@ -17,8 +17,8 @@ from carpproto.capture.happenings import (
     ceasing,
     mastery,
     missing,
-    refused_beside,
     two_masters,
+    unheeded,
 )
 from carpproto.capture.observation import (
     Announced,
@@ -27,6 +27,7 @@ from carpproto.capture.observation import (
     Heard,
     Observation,
     Observer,
+    Unreadable,
     Vrrp,
 )
 from carpproto.capture.reigns import (
@@ -84,8 +85,9 @@ class Timeline(NamedTuple):
     ``refused`` are times in which a source advertised what receivers refuse, as a MASTER with
     another key does: nobody takes it for one. ``beside`` are the overlaps of such a time with
     somebody's time as MASTER, ``overlaps`` those of two whom receivers take for MASTERs.
-    ``unfollowed`` counts the advertisements of groups and sources that there was no room for,
-    ``left_out`` the events and reigns.
+    ``unreadable`` counts the frames that may have been advertisements and could not be read, of
+    the first of which ``unreadable_text`` says why; ``unfollowed`` the advertisements of groups
+    and sources that there was no room for, ``left_out`` the events and reigns.
     """
 
     begin: int | None
@@ -98,6 +100,8 @@ class Timeline(NamedTuple):
     gaps: tuple[Gap, ...]
     events: tuple[Event, ...]
     vrrp: int
+    unreadable: int
+    unreadable_text: str
     unfollowed: int
     left_out: int
 
@@ -128,47 +132,57 @@ class _Track:
 
 
 class TimelineBuilder:
-    """Makes a `Timeline` of the observations that it is given."""
+    """Makes a `Timeline` of the observations that it is given, which are an observer's."""
 
-    def __init__(self) -> None:
-        self._begin: int | None = None
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
         self._taken, self._refused = _Track(), _Track()
         self._groups: set[Group] = set()
         self._lanes: dict[tuple[Group, Address], _Lane] = {}
         self._events: list[Event] = []
+        self._recent: dict[Group, deque[Heard]] = {}
         self._pending: deque[Announced] = deque(maxlen=16)
-        self._ucarp: Heard | None = None  # the last of UCarp's
+        # The last one of each family that an announcement at its sender's own MAC may come with.
+        self._own_mac: dict[int, Heard] = {}
         self._latest: Announced | None = None
-        # UCarp hosts' own MACs, with the one address that a group of theirs has.
+        # Hosts' own MACs, with an address that they have there as MASTER of a group.
         self._macs: dict[tuple[str, Address], tuple[Group, Address]] = {}
         self._announced: list[tuple[int, int, Group, Address | None, list[Address], str]] = []
         self.vrrp: int = 0
+        self.unreadable: int = 0
+        self.unreadable_text: str = ""
         self.unfollowed: int = 0
         self.left_out: int = 0
 
     def take(self, observation: Observation) -> None:
         """Take the next observation."""
-        if self._begin is None:
-            self._begin = observation.nanoseconds
         if isinstance(observation, Heard):
             self._heard(observation)
         elif isinstance(observation, Announced):
             self._announcement(observation)
         elif isinstance(observation, Vrrp):
             self.vrrp += 1
+        elif isinstance(observation, Unreadable):
+            self.unreadable += 1
+            self.unreadable_text = self.unreadable_text or observation.problem.text
 
-    def finish(self, observer: Observer) -> Timeline:
+    def finish(self) -> Timeline:
         """The timeline, when the observer has come to its end."""
+        observer = self._observer
         end = observer.last if observer.last is not None else 0
         for reigns in (*self._taken.families.values(), *self._refused.families.values()):
             reigns.close(end)
         beside = crossings(self._taken.reigns, self._refused.reigns, MAX_EVENTS)
-        refused = set(map(id, self._refused.reigns))
+        masters: dict[int, list[Address]] = {}
+        for overlap in beside:
+            masters.setdefault(id(overlap.one), []).append(overlap.other.source)
+            masters.setdefault(id(overlap.other), []).append(overlap.one.source)
         events = [*self._events, *self._of_reigns(), *self._of_announcements()]
         events += [two_masters(overlap) for overlap in self._taken.overlaps]
         events += [
-            refused_beside(overlap, overlap.one if id(overlap.one) in refused else overlap.other)
-            for overlap in beside
+            unheeded(reign, masters.get(id(reign), ()))
+            for reign in self._refused.reigns
+            if reign.advertisements > 1
         ]
         events += [missing(gap) for gap in self._taken.gaps]
         events.sort(key=lambda event: (event.nanoseconds, event.frame))
@@ -183,6 +197,8 @@ class TimelineBuilder:
             tuple(self._taken.gaps),
             tuple(events),
             self.vrrp,
+            self.unreadable,
+            self.unreadable_text,
             self.unfollowed,
             self.left_out,
         )
@@ -217,13 +233,16 @@ class TimelineBuilder:
             self._terms(lane, heard)
         ucarp = heard.source_mac is not None and heard.source_mac.startswith(_UCARP_MAC)
         first = (ucarp or heard.checksum is Checksum.ZERO) and self._just_announced(heard)
-        if not self._of_family(heard).take(heard, announced_first=first):
+        reigns = self._of_family(heard)
+        if not reigns.take(heard, announced_first=first):
             self.unfollowed += 1
             return
+        if ucarp or reigns.is_new(heard.source):
+            self._own_mac[heard.source.version] = heard
         if ucarp:
-            self._ucarp = heard
             for announced in reversed(self._pending):
                 near = heard.nanoseconds - announced.nanoseconds <= _TOGETHER
+                near = near and heard.source.version == announced.address.version
                 if near and self._learn(announced, heard):
                     self._pending.remove(announced)
                     break
@@ -236,17 +255,35 @@ class TimelineBuilder:
             track.families[key] = GroupReigns(
                 heard.group,
                 limit=MAX_SOURCES,
-                first=heard.nanoseconds if self._begin is None else self._begin,
+                first=self._observer.first or 0,
                 ended=lambda reign: self._keep(track.reigns, reign),
                 overlapped=lambda overlap: self._keep(track.overlaps, overlap),
                 gap=lambda gap: self._keep(track.gaps, gap),
             )
         return track.families[key]
 
+    def _yields(self, heard: Heard) -> bool:
+        """Whether it is slower by one than one of another that it has just heard.
+
+        So carpproto yields, over both families at once; it says nothing about its terms.
+        """
+        recent = self._recent.setdefault(heard.group, deque(maxlen=4))
+        interval = heard.advertisement.interval
+        found = any(
+            interval - other.advertisement.interval == 1
+            and other.source != heard.source
+            and heard.nanoseconds - other.nanoseconds <= _TOGETHER
+            for other in recent
+        )
+        recent.append(heard)
+        return found
+
     def _terms(self, lane: _Lane, heard: Heard) -> None:
         """Note what changed in what it advertises, and call it what it probably is."""
         advertisement = heard.advertisement
         now = (advertisement.advbase, advertisement.advskew, advertisement.demote)
+        if self._yields(heard):
+            return
         before, lane.shown = lane.shown, now
         if len(lane.terms) < 16:
             lane.terms[now[:2]] = None
@@ -292,21 +329,27 @@ class TimelineBuilder:
         elif (announced.mac, announced.address) in self._macs:
             member = self._macs[announced.mac, announced.address]
             self._attribute(announced, *member, repeats=True)
-        elif (
-            self._ucarp is None
-            or announced.nanoseconds - self._ucarp.nanoseconds > _AT_ONCE
-            or not self._learn(announced, self._ucarp)
-        ):
-            self._pending.append(announced)
+        else:
+            near = self._own_mac.get(announced.address.version)
+            if (
+                near is None
+                or announced.nanoseconds - near.nanoseconds > _AT_ONCE
+                or not self._learn(announced, near)
+            ):
+                self._pending.append(announced)
 
     def _learn(self, announced: Announced, heard: Heard) -> bool:
-        """Whether an announcement beside one of UCarp's is its sender's; known from now on.
+        """Whether an announcement at a MAC that is not CARP's is this sender's; known from now on.
 
         A group of UCarp's has one address. A host may have several groups, at one MAC.
         """
         member = heard.group, heard.source
-        for (mac, _), known in self._macs.items():
-            if known == member or (mac == announced.mac and known[1] != heard.source):
+        single = (heard.source_mac or "").startswith(_UCARP_MAC)
+        for (mac, address), known in self._macs.items():
+            if known == member and (single or mac != announced.mac):
+                return False
+            same_family = address.version == announced.address.version
+            if mac == announced.mac and same_family and known[1] != heard.source:
                 return False
         if len(self._macs) < MAX_SOURCES:
             self._macs[announced.mac, announced.address] = member
@@ -322,8 +365,7 @@ class TimelineBuilder:
                 reigns = track.families.get((group, source.version))
                 if reigns is not None:
                     reigns.announce(now, source, address, repeats=repeats)
-        if self._announced:
-            last = self._announced[-1]
+        for last in self._announced[-2:]:  # one host announces in both families
             if (
                 last[2:4] == (group, source)
                 and now - last[0] <= _TOGETHER
@@ -393,7 +435,7 @@ def _lane(key: tuple[Group, Address], lane: _Lane) -> Lane:
 
 def timeline(observer: Observer) -> Timeline:
     """The timeline of all that an observer observes."""
-    builder = TimelineBuilder()
+    builder = TimelineBuilder(observer)
     for observation in observer:
         builder.take(observation)
-    return builder.finish(observer)
+    return builder.finish()

@@ -21,6 +21,9 @@ PSEUDO = "pseudo"
 SAME_SEGMENT = "same segment"
 """The kind of tally of wrong TTLs that no router made."""
 
+STOOD_STILL = "stood still"
+"""The kind of tally of counters used before, by a source that had been silent."""
+
 VHID_0 = "vhid"
 """The kind of tally of advertisements with vhid 0."""
 
@@ -45,7 +48,7 @@ def about_tallies(tallies: Tallies, destinations: Destinations) -> Iterable[Find
             continue
         text, change = _in_words(fault, kind, group, source, tally)
         yield Finding(
-            Severity.BAD,
+            Severity.WARNING if kind == STOOD_STILL else Severity.BAD,
             fault,
             group,
             (source,),
@@ -88,6 +91,14 @@ def _in_words(
             f"{times} of {source} in {group} with a wrong checksum ({tally.text}). Receivers "
             "drop them.",
             "A network adapter or a forwarder damages frames, or somebody forges them.",
+        )
+    if kind == STOOD_STILL:
+        return (
+            f"{times} of {source} in {group}, after a silence, with a counter used before: "
+            f"{tally.text}. A host that stood still works off what it heard meanwhile; a replay "
+            "in its name looks the same.",
+            "Was the machine paused, migrated, or out of processor time then? If not, keep "
+            "strangers off this segment.",
         )
     if fault is Fault.REPLAY:
         altered = kind == Doubt.ALTERED.value

@@ -16,12 +16,13 @@ from carpproto.cli.text import not_there, print_json, printable, timestamp, warn
 from carpproto.cli.verify import PROFILES, add_secret, read_secret
 from carpproto.core.errors import ConfigError
 
+_NOTICED = 1_000_000  # nanoseconds out of order
 HELP = "who was MASTER when, failovers, gaps, two MASTERs"
 DESCRIPTION = (
     "Says of each vhid in a capture who advertised when: elections, failovers and how long they "
     "took, gaps, times with two MASTERs, demotions, bow-outs, announced addresses. With --vhid, "
     "--address and the passphrase, who is not authentic in that vhid is shown as refused, not as "
-    "MASTER. -o draws it. Exit status 1 if there is no advertisement."
+    "MASTER. -o draws it. Exit status 1 if there is no advertisement, or none that fits these."
 )
 
 
@@ -80,25 +81,46 @@ def run(arguments: argparse.Namespace) -> int:
         known = meant(arguments)
         observer = Observer(capture, by_vhid(known))
         found = timeline(observer)
+    if output is not None and found.lanes:
+        draw(found, output)
     if arguments.json:
-        for value in as_json(found):
+        for value in as_json(found, observer):
             print_json(value)
     else:
         print("\n".join(describe(found)))
     if capture.warning is not None:
         warn(capture.warning)
-    if observer.backwards:
-        warn(f"{observer.backwards} frames are stamped earlier than one before them")
+    if observer.furthest_back > _NOTICED:
+        seconds = observer.furthest_back / 1e9
+        warn(f"frames are out of order by up to {seconds:.3f} s: times and durations are unsafe")
     if observer.copies:
         warn(f"{observer.copies} frames are copies of one at most 10 ms before, and left out")
     if not found.lanes:
-        return _nothing("there is no CARP advertisement in this capture", arguments.json)
-    if output is not None:
-        draw(found, output)
-    missing = missing_group(known, found)
+        return _nothing(_unreadable(found), arguments.json)
+    missing = missing_group(known, found) or _contradicted(known, found)
     if missing is not None:
         return _nothing(missing, arguments.json)
     return 0
+
+
+def _unreadable(found: Timeline) -> str:
+    text = "there is no CARP advertisement in this capture"
+    if not found.unreadable:
+        return text
+    return f"{text} that could be read; of {found.unreadable} frames: {found.unreadable_text}"
+
+
+def _contradicted(known: Meant | None, found: Timeline) -> str | None:
+    """What to say where no advertisement fits what the command was told."""
+    if known is None:
+        return None
+    lanes = [lane for lane in found.lanes if lane.group.vhid == known.vhid]
+    if any(lane.authentic for lane in lanes):
+        return None
+    return (
+        f"no advertisement of vhid {known.vhid} fits the passphrase and the addresses that were "
+        "given, so they are the suspect; carpproto diagnose searches what explains it"
+    )
 
 
 def _nothing(text: str, as_json: bool) -> int:
@@ -149,14 +171,19 @@ def _of_lane(lane: Lane) -> str:
     return printable("; ".join(words))
 
 
-def as_json(found: Timeline) -> list[dict[str, Any]]:
+def as_json(found: Timeline, observer: Observer) -> list[dict[str, Any]]:
     """A timeline as objects: one for the capture, one for each lane, reign and event."""
     return [
         {
             "part": "capture",
             "begin": found.begin,
             "end": found.end,
+            "records": observer.records,
+            "copies": observer.copies,
+            "backwards": observer.backwards,
+            "furthest_back": observer.furthest_back / 1e9,
             "vrrp": found.vrrp,
+            "unreadable": found.unreadable,
             "unfollowed": found.unfollowed,
             "left_out": found.left_out,
         },
