@@ -16,8 +16,17 @@ from time import monotonic, sleep
 import pytest
 
 from carpproto import ConfigError, decode, peel
+from carpproto.capture.writer import pcap
 from carpproto.core.addresses import parse_address
-from carpproto.testing.fuzz_peer import LISTENS, Watched, _Watch, unauthentic, watch
+from carpproto.core.announcement import gratuitous_arp
+from carpproto.testing.fuzz_peer import (
+    LISTENS,
+    Watched,
+    _Watch,
+    question,
+    unauthentic,
+    watch,
+)
 from carpproto.testing.fuzzing import Spec
 from carpproto.testing.mutators import Mutation, mutations, write_field
 from tests.helpers import RECORDINGS, recorded
@@ -29,8 +38,10 @@ FRAMES = tuple(frame for frame in recorded("freebsd/single-v4") if frame[23] == 
 class Network:
     """A packet socket on which the peer is heard at given times."""
 
-    def __init__(self, heard: list[float]) -> None:
+    def __init__(self, heard: list[float], answers: int) -> None:
         self.begins = monotonic()
+        self.answers = answers  # how often somebody says that the peer is there
+        self.asked = False
         self.heard = heard
         self.sent: list[bytes] = []
         self.timeout = 0.0
@@ -38,11 +49,21 @@ class Network:
     def settimeout(self, seconds: float) -> None:
         self.timeout = seconds
 
+    def getsockname(self) -> tuple[str, int, int, int, bytes]:
+        return "em0", 3, 0, 1, bytes.fromhex("52540000000c")
+
     def send(self, frame: bytes) -> int:
-        self.sent.append(frame)
+        if frame[12:14] == b"\x08\x06":
+            self.asked = True
+        else:
+            self.sent.append(frame)
         return len(frame)
 
     def recvfrom(self, size: int) -> tuple[bytes, tuple[str, int, int]]:
+        if self.asked and self.answers:
+            self.asked, self.answers = False, self.answers - 1
+            mac = "52:54:00:00:00:0b"
+            return gratuitous_arp(PEER, mac=mac, source_mac=mac), ("em0", 0x806, 0)
         if self.heard and self.heard[0] <= monotonic() - self.begins + self.timeout:
             sleep(max(0.0, self.heard.pop(0) - (monotonic() - self.begins)))
             return FRAMES[0], ("em0", 0x800, 2)
@@ -54,11 +75,11 @@ class Network:
 def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     if "live" not in os.environ.get("PYTEST_CURRENT_TEST", ""):
         monkeypatch.setattr("carpproto.testing.fuzz_peer.LISTENS", 0.1)
-        monkeypatch.setattr("carpproto.testing.fuzz_peer._SLACK", -2.8)  # a patience of 0.2 s
+        monkeypatch.setattr("carpproto.testing.fuzz_peer._ADVBASES", 0.2)
 
 
-def watched(heard: list[float], seconds: float = 0.4) -> tuple[Watched, Network]:
-    network = Network(heard)
+def watched(heard: list[float], seconds: float = 0.4, answers: int = 9) -> tuple[Watched, Network]:
+    network = Network(heard, answers)
     frames = [(number / 100, FRAMES[1]) for number in range(int(seconds * 100))]
     return _Watch(network, PEER).run(frames), network  # type: ignore[arg-type]
 
@@ -81,6 +102,37 @@ def test_a_peer_that_is_silent_and_one_that_begins() -> None:
     assert (found.was_master, found.finding, found.sent) == (False, None, 40)
     found, _ = watched([0.2])
     assert found.finding == ("role", "the peer was silent, and advertises now")
+
+
+def test_a_silent_peer_that_is_not_there_or_goes() -> None:
+    found, _ = watched([], answers=1)
+    assert found.finding == ("gone", "the peer was silent, and does not answer any more")
+    with pytest.raises(ConfigError, match=r"nobody answers at 192\.168\.1\.157 on this network"):
+        watched([], answers=0)
+
+
+@pytest.mark.parametrize("peer", ["192.0.2.9", "fe80::9", "2001:db8::1:9"])
+def test_the_question_who_has_an_address(peer: str) -> None:
+    mac = "52:54:00:00:00:0c"
+    frame = question(parse_address(peer), mac)
+    fields = (
+        *("arp.dst.proto_ipv4", "arp.src.proto_ipv4", "icmpv6.nd.ns.target_address"),
+        *("icmpv6.checksum.status", "_ws.malformed"),
+    )
+    words = [word for field in fields for word in ("-e", field)]
+    command = ["tshark", "-r", "-", "-T", "fields", *words]
+    done = subprocess.run(command, input=pcap([(0, frame)]), capture_output=True, check=True)
+    line = done.stdout.decode().rstrip("\n")
+    asked = [peer, "0.0.0.0", "", "", ""] if "." in peer else ["", "", peer, "1", ""]
+    assert line.split("\t") == asked
+
+
+@pytest.mark.parametrize("peer", ["224.0.0.18", "127.0.0.1", "::"])
+def test_an_address_that_no_peer_has(peer: str) -> None:
+    if sys.platform != "linux":
+        pytest.skip("packet sockets are Linux's")
+    with pytest.raises(ConfigError, match="is no address of a peer; give its own"):
+        watch([], interface="lo", peer=peer)
 
 
 def test_nothing_authentic_is_sent() -> None:

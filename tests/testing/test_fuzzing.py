@@ -27,7 +27,16 @@ from carpproto.testing.fuzz_campaign import cases, frames_to_mutate, make_spec, 
 from carpproto.testing.fuzz_cluster import check_injected, fuzz_runs, scenario, shrunk
 from carpproto.testing.fuzz_report import Case, fewest, minimise, pytest_source, write_case
 from carpproto.testing.fuzz_tshark import differences
-from carpproto.testing.fuzzing import BLOCK, Finding, Spec, block, check_frame, fuzz_block
+from carpproto.testing.fuzzing import (
+    BLOCK,
+    CONFIG,
+    Finding,
+    Machines,
+    Spec,
+    block,
+    check_frame,
+    fuzz_block,
+)
 from carpproto.testing.mutators import write_field
 from tests.helpers import RECORDINGS, captures, recorded
 
@@ -254,10 +263,33 @@ def test_a_difference_from_tshark_is_found(monkeypatch) -> None:
 
     monkeypatch.setattr(fuzz_tshark, "decode", swapped)
     frame = recorded("freebsd/single-v4")[6]
-    assert differences([frame]) == [(0, ("tshark differs", "the fields differ"))]
+    assert differences([frame]) == [
+        (0, ("tshark differs", "fields differ: adver_int is 1 in tshark, 0 here"))
+    ]
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(ConfigError, match="tshark is missing"):
         differences([frame])
+
+
+def test_a_long_passphrase_leaves_out_who_refuses_it() -> None:
+    config = CONFIG.replace(passphrase="as long as FreeBSD cuts it off")
+    machines = Machines(config)
+    assert machines.hear(recorded("freebsd/single-v4")[6]) is None
+    assert [profile.name for _, _, profile in machines._nodes] == [
+        "FreeBSD 12",
+        "NetBSD",
+        "OpenBSD",
+    ]
+
+
+def test_who_ends_the_process_is_a_finding(monkeypatch) -> None:
+    def leave(payload: bytes, pseudo_header: bytes = b"") -> None:
+        raise SystemExit(0)
+
+    monkeypatch.setattr(fuzzing, "decode", leave)
+    finding = check_frame(recorded("freebsd/single-v4")[6])
+    assert finding is not None
+    assert finding.text.startswith("SystemExit in test_fuzzing.py, leave")
 
 
 # -- campaigns and the command -------------------------------------------------------------------
@@ -420,12 +452,13 @@ def test_the_command_prints_and_writes_a_finding(monkeypatch, tmp_path: Path, ca
 @pytest.mark.parametrize(
     ("more", "text"),
     [
-        (["--frames", "0"], "--frames is 1 or more"),
+        (["--frames", "0"], "--frames is 1 to 1000000000000"),
         (["--vhid", "1"], "--vhid and --address go together"),
         (["--passphrase-file", "f"], "--passphrase-file goes with --vhid and --address"),
         (["--target", "cluster", "--tshark"], "--tshark goes with --target library"),
         (["--rate", "5"], "--rate goes with --target peer"),
         (["--target", "peer"], "--target peer goes with --interface and --peer"),
+        (["--target", "peer", "--resume", "f"], "--resume does not go with --target peer"),
         (
             ["--target", "peer", "--interface", "nosuch0", "--peer", "192.0.2.1", "--rate", "0"],
             "--rate is 1 to 100000 frames a second",

@@ -71,6 +71,9 @@ class Meant(NamedTuple):
     key: bytes | None = None
     profile: Profile | None = None
 
+    def __repr__(self) -> str:
+        return f"Meant(vhid={self.vhid}, addresses={self.addresses}, passphrase=..., key=...)"
+
     def authenticator(self) -> Authenticator:
         """What verifies it; `ConfigError` for values that cannot be used."""
         return Authenticator(

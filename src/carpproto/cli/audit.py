@@ -143,6 +143,7 @@ def _print(
     arguments: argparse.Namespace,
 ) -> None:
     found = {one.vhid: one for one in guessed.found}
+    kept = PROFILES[arguments.profile].passphrase_kept
     if arguments.json:
         print_json(
             {
@@ -160,9 +161,9 @@ def _print(
     for one in targets:
         hit = found.get(one.vhid)
         if arguments.json:
-            print_json({"part": "group", "vhid": one.vhid, **_as_json(hit, arguments.show)})
+            print_json({"part": "group", "vhid": one.vhid, **_as_json(hit, kept, arguments.show)})
         else:
-            print(f"vhid {one.vhid}: {_words(hit, arguments.show)}")
+            print(f"vhid {one.vhid}: {_words(hit, kept, arguments.show)}")
     if len(found) < len(targets):
         warn(_NOT_FOUND)
     if arguments.json:
@@ -177,25 +178,26 @@ def _print(
         print(f"  {what}: {duration(space / 2 / rate)}; {duration(space / 2 / GRAPHICS_CARD)}")
 
 
-def _words(found: Found | None, show: bool) -> str:
+def _words(found: Found | None, kept: int, show: bool) -> str:
     if found is None:
         return "not found with this list"
     if not found.line:
         return "FOUND: it has no passphrase; anybody can advertise"
-    length, kinds, space = strength(found.passphrase)
+    length, kinds, space = strength(found.passphrase[:kept])
+    cut = f" of {len(found.passphrase)}" if len(found.passphrase) > kept else ""
     text = (
-        f"FOUND by line {found.line} of the list: {length} bytes, {kinds}; even without a list "
-        f"{duration(space / 2 / GRAPHICS_CARD)} on a graphics card; change it on every host"
+        f"FOUND by line {found.line} of the list: {length}{cut} bytes, {kinds}; even without a "
+        f"list {duration(space / 2 / GRAPHICS_CARD)} on a graphics card; change it on every host"
     )
     if show:
         text += f"; it is {printable(found.passphrase.decode('utf-8', 'backslashreplace'))}"
     return text
 
 
-def _as_json(found: Found | None, show: bool) -> dict[str, Any]:
+def _as_json(found: Found | None, kept: int, show: bool) -> dict[str, Any]:
     if found is None:
         return {"found": False, "note": _NOT_FOUND}
-    length, kinds, space = strength(found.passphrase)
+    length, kinds, space = strength(found.passphrase[:kept])
     answer: dict[str, Any] = {
         "found": True,
         "line": found.line,

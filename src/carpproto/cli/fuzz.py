@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
+from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,7 @@ RATE = 200
 """Frames a second that a peer gets, unless told."""
 
 _INTERRUPTED = 130  # as shells have it: 128 and SIGINT
+_MOST_FRAMES = 10**12
 _SHOWN = 20  # findings that are made small and printed
 _RUNS_TO_CHUNK = 8  # at least so many calls for each process
 
@@ -48,7 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = (
         "carpproto fuzz FILE [FILE ...] [--target library|cluster|peer] [--frames N] [--seed N]"
         " [--vhid N --address A [A ...] [--passphrase-file F]] [--unsigned] [--tshark]"
-        " [--processes N] [--resume F] [--output DIR] [--interface IF --peer A] [--json]"
+        " [--processes N] [--resume F] [--output DIR] [--interface IF --peer A] [--rate N]"
+        " [--json]"
     )
     parser.add_argument("files", metavar="FILE", nargs="+", help="pcap or pcapng")
     parser.add_argument("--target", choices=[*TARGETS, PEER], default="library")
@@ -94,6 +98,11 @@ def run(arguments: argparse.Namespace) -> int:
     work = task(spec, arguments.target, arguments.tshark)
     try:
         return _campaign(spec, work, arguments)
+    except BrokenProcessPool:
+        raise ConfigError(
+            "a process that tried frames ended by itself: the interpreter crashed, or memory ran "
+            "out; with --processes 1 and fewer --frames it can be narrowed down"
+        ) from None
     except KeyboardInterrupt:
         _say_interrupted(arguments.resume, work)
         return _INTERRUPTED
@@ -101,11 +110,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _check(arguments: argparse.Namespace) -> None:
     """Refuse options that do not go together, before anything is read."""
-    if arguments.frames < 1:
-        raise ConfigError("--frames is 1 or more")
+    if not 1 <= arguments.frames <= _MOST_FRAMES:
+        raise ConfigError(f"--frames is 1 to {_MOST_FRAMES}")
     if arguments.tshark and arguments.target != "library":
         raise ConfigError("--tshark goes with --target library")
-    if arguments.target != PEER:
+    if arguments.target == PEER:
+        for option in ("processes", "resume"):
+            if getattr(arguments, option) is not None:
+                raise ConfigError(f"--{option} does not go with --target peer")
+    else:
         for option in ("interface", "peer", "rate"):
             if getattr(arguments, option) is not None:
                 raise ConfigError(f"--{option} goes with --target peer")
@@ -148,10 +161,11 @@ def _campaign(spec: Spec, work: Task, arguments: argparse.Namespace) -> int:
             f"{spec.seed}: {f'{tally.failed} runs found something' if failing else 'no finding'}"
         )
     found = cases(spec, arguments.target, arguments.tshark, failing, last)
-    for count, case in enumerate(found, 1):
-        _print_case(count, case, spec, arguments)
-        if count == _SHOWN:
-            break
+    shown = 0
+    for shown, case in enumerate(islice(found, _SHOWN), 1):
+        _print_case(shown, case, spec, arguments)
+    if failing and not shown:
+        warn("what was noted shows no more: was it mended? Another --resume begins anew")
     return 1 if failing else 0
 
 

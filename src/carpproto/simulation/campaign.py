@@ -22,7 +22,7 @@ from itertools import islice
 from multiprocessing import parent_process
 from multiprocessing.connection import wait as wait_for_any
 from pathlib import Path
-from threading import Thread
+from threading import Thread, current_thread, main_thread
 from time import monotonic
 from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
@@ -234,9 +234,9 @@ def run_campaign(
                     _add(resume, what, unsaved)
                     unsaved = Tally()
         finally:
-            if own is not None:
-                own.shutdown(cancel_futures=True)
             _add(resume, what, unsaved)
+            if own is not None:
+                end_pool(own)
     if _left(seeds, total.seeds):
         raise ConfigError(f"the task gave tallies of the seeds {total.seeds}, not of {seeds}")
     return total
@@ -245,6 +245,17 @@ def run_campaign(
 def worker_pool(processes: int | None = None) -> Executor:
     """As many processes, or as there are processors; they end when this one does."""
     return ProcessPoolExecutor(processes, None, _begin_worker)
+
+
+def end_pool(pool: Executor) -> None:
+    """End a `worker_pool`, when what is under way is done; a second interrupt disturbs nothing."""
+    disturbed = current_thread() is main_thread()
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN) if disturbed else None
+    try:
+        pool.shutdown(cancel_futures=True)
+    finally:
+        if disturbed:
+            signal.signal(signal.SIGINT, before or signal.SIG_DFL)
 
 
 def _begin_worker() -> None:

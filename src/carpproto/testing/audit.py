@@ -22,7 +22,7 @@ from carpproto.core.advertisement import Advertisement
 from carpproto.core.authentication import AuthenticationRules, key_from_passphrase
 from carpproto.core.errors import ConfigError, shown
 from carpproto.core.profile import FREEBSD
-from carpproto.simulation.campaign import spread, worker_pool
+from carpproto.simulation.campaign import end_pool, spread, worker_pool
 
 LONGEST = 4096
 """Bytes of a word; longer lines of a word list are passed over."""
@@ -34,6 +34,16 @@ thousand million SHA-1 of one block a second, and a guess takes four or five blo
 MEASURED = 0.5
 """Seconds of guessing that make a rate."""
 
+_NO_TEXT = {
+    b"\x1f\x8b": "compressed with gzip",
+    b"BZh": "compressed with bzip2",
+    b"\xfd7zXZ": "compressed with xz",
+    b"\x28\xb5\x2f\xfd": "compressed with zstd",
+    b"PK\x03\x04": "a zip archive",
+    b"7z\xbc\xaf": "a 7z archive",
+    b"\xff\xfe": "UTF-16 text",
+    b"\xfe\xff": "UTF-16 text",
+}
 _SAMPLE = 5000  # generated words of one call while the rate is measured
 _CHUNK = 1 << 18  # bytes of the word list for one call of a worker
 _DIGITS = tuple(str(number).encode() for number in (*range(10), 12, 123, 1234, 12345))
@@ -106,7 +116,7 @@ def audit(
     ``processes`` of this machine (by default as many as it has processors) are started and ended.
     ``progress`` is called with the bytes of the list that were tried since the last time. The
     memory that it takes has a bound, however long the list and its lines are. Raises `OSError`
-    for a list that cannot be read.
+    for a list that cannot be read, and `ConfigError` for one that is compressed or UTF-16.
     """
     if processes is not None and not 1 <= processes <= 1024:
         raise ConfigError(f"processes {shown(processes)} is out of range; it is 1 to 1024")
@@ -136,7 +146,7 @@ def audit(
         finally:
             results.close()
             if own is not None:
-                own.shutdown(cancel_futures=True)
+                end_pool(own)
     return total
 
 
@@ -241,6 +251,8 @@ def _chunks(file: BinaryIO) -> Iterator[tuple[int, list[bytes]]]:
     begun = b""
     too_long = False
     while piece := file.read(_CHUNK):
+        if line == 1 and not begun:
+            piece = _checked(piece)
         before, newline, after = piece.rpartition(b"\n")
         if newline:
             lines = (begun + before).split(b"\n")
@@ -256,6 +268,14 @@ def _chunks(file: BinaryIO) -> Iterator[tuple[int, list[bytes]]]:
             begun, too_long = b"", True
     if begun and not too_long:
         yield line, [_word(begun)]
+
+
+def _checked(start: bytes) -> bytes:
+    """The beginning of a list, without a byte order mark; `ConfigError` for what is no text."""
+    for magic, what in _NO_TEXT.items():
+        if start.startswith(magic):
+            raise ConfigError(f"the word list is {what}; unpack it, or convert it to UTF-8")
+    return start.removeprefix(b"\xef\xbb\xbf")
 
 
 def _word(line: bytes) -> bytes:

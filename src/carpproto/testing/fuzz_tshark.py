@@ -88,7 +88,14 @@ def compare(frame: bytes, theirs: Dissected) -> str | None:
             usual = advertisement.type == 1 and advertisement.authlen == 7
             return "tshark sees no CARP where the library does" if usual else None
         if theirs.fields != _fields(advertisement):
-            return "the fields differ"
+            differ = [
+                f"{name} is {its} in tshark, {ours} here"
+                for name, its, ours in zip(
+                    _FIELDS, theirs.fields, _fields(advertisement), strict=True
+                )
+                if its != ours
+            ]
+            return f"fields differ: {', '.join(differ)}"
         whole = len(packet.payload) == LENGTH and not packet.truncated
         if whole and theirs.checksum_status != _GOOD:
             return "tshark finds the checksum wrong, the library right"

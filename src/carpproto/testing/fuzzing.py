@@ -23,7 +23,7 @@ from carpproto.core.actions import StateChanged
 from carpproto.core.advertisement import HOP_LIMIT, LENGTH, VERSION, Advertisement, decode, encode
 from carpproto.core.authentication import Authenticator
 from carpproto.core.config import VirtualHostConfig
-from carpproto.core.errors import DecodeError
+from carpproto.core.errors import ConfigError, DecodeError
 from carpproto.core.events import InterfaceChanged, TimerExpired
 from carpproto.core.frame import Packet, peel, peel_datagram, peel_payload
 from carpproto.core.node import Node
@@ -148,7 +148,9 @@ def check_frame(
     """
     try:
         return _check(frame) or (machines or Machines(CONFIG)).hear(frame, turn)
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit, too, which would end a worker without a word
         return exception(error)
 
 
@@ -159,7 +161,7 @@ def check_frames(frames: Iterable[bytes], config: VirtualHostConfig = CONFIG) ->
     return next((finding for finding in findings if finding is not None), None)
 
 
-def exception(error: Exception) -> Finding:
+def exception(error: BaseException) -> Finding:
     """The finding that an exception is: its type, and where it was raised."""
     where = traceback.extract_tb(error.__traceback__)[-1]
     text = f"{type(error).__name__} in {Path(where.filename).name}, {where.name}: {where.line}"
@@ -233,7 +235,7 @@ class Machines:
         source, destination, hop_limit, payload = datagram
         self.now += _STEP
         if not self._nodes:
-            self._nodes = [_machine(self._config, profile) for profile in PROFILES]
+            self._nodes = _machines(self._config)
         nodes = self._nodes if turn is None else [self._nodes[turn % len(self._nodes)]]
         for node, authenticator, profile in nodes:
             if node.deadline is not None and node.deadline <= self.now:
@@ -244,6 +246,19 @@ class Machines:
                 text = f"{profile.name} changes its state for what is not authentic"
                 return Finding("state", text)
         return None
+
+
+def _machines(config: VirtualHostConfig) -> list[tuple[Node, Authenticator, Profile]]:
+    """A node of each profile that takes the configuration: UCarp refuses a long passphrase."""
+    found: list[tuple[Node, Authenticator, Profile]] = []
+    for profile in PROFILES:
+        try:
+            found.append(_machine(config, profile))
+        except ConfigError:
+            continue
+    if not found:
+        _machine(config, PROFILES[0])  # which says what is wrong
+    return found
 
 
 def _machine(config: VirtualHostConfig, profile: Profile) -> tuple[Node, Authenticator, Profile]:
