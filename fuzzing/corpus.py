@@ -75,6 +75,9 @@ def main() -> int:
             for digest, seed in contents.items():
                 (folder / digest).write_bytes(seed)
         print(f"{target}: {len(contents)} seeds")
+    if not found:
+        print(f"there is no recording below {arguments.recordings}", file=sys.stderr)
+        return 1
     return 0
 
 
