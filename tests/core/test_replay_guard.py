@@ -108,6 +108,12 @@ def test_a_host_that_was_started_again_sends_random_counters_until_it_has_heard_
     assert guard.examine(heard(40), 16.5).doubt is Doubt.JUMPED
 
 
+def test_a_host_that_counts_and_was_not_away_counts_on_after_a_jump() -> None:
+    guard = guard_of(*counting())
+    for at, counter in ((5.0, 9000), (6.0, 17)):
+        assert guard.examine(heard(counter, A), at).doubt is Doubt.JUMPED
+
+
 def test_an_openbsd_host_sends_the_same_counter_as_long_as_it_runs() -> None:
     guard = guard_of(*[(float(n), heard(42, demote=n % 2)) for n in range(5)])
     assert guard.examine(heard(42, advskew=240), 5.0) is None
