@@ -236,6 +236,9 @@ class Diagnosis:
         found = guard.examine(seen, heard.nanoseconds / 1e9)
         silent = heard.nanoseconds - self._heard_at.get(member, heard.nanoseconds)
         self._heard_at[member] = heard.nanoseconds
+        begun = heard.nanoseconds - (self._observer.first or 0)
+        if found is not None and found.doubt is Doubt.JUMPED and begun < _STOOD_STILL:
+            return  # what it counts on from may have been before the capture
         if found is not None:
             stood = found.doubt is Doubt.REPEATED and silent > _STOOD_STILL
             kind = STOOD_STILL if stood else found.doubt.value

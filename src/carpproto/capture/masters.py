@@ -22,6 +22,7 @@ _SETTLES = 1.2  # seconds in which UCarp, which listens once a second, settles w
 _SHORT_REIGNS = 3  # so many MASTERs that did not last are no election any more
 _FAILOVERS = 20  # that are told one by one
 _LONG_WITHOUT = 3  # master-down times without a MASTER that somebody took over after all
+_SLOWER = 2 * SECOND  # an advskew of 255, and the second in which UCarp listens
 _LISTED = 16  # addresses in a sentence
 _CROWD = 6  # pairs of MASTERs of one group that are told one by one
 _ALL_DEMOTED = 240  # what a demoted host advertises at the most
@@ -240,8 +241,9 @@ def _out_of_sight(timeline: Timeline, known: Circumstances) -> Iterable[Finding]
         if not beside or reign.announced or reign.source.version != 4 or member in known.crafted:
             continue
         begin, end = timeline.begin or 0, timeline.end or 0
-        if end - reign.start < NEAR or reign.start - begin < NEAR:
-            continue  # the announcement may be beyond the capture's end
+        silence = max(3 * reign.interval * SECOND // 256, NEAR)
+        if end - reign.start < NEAR or reign.start - begin < silence:
+            continue  # the announcement may be beyond the end, or what led to this before it
         if reign.group not in announcing:
             continue  # a link layer, or a capture, without announcements
         if reign.predecessor is None or (reign.group, reign.predecessor) in known.crafted:
@@ -254,8 +256,8 @@ def _out_of_sight(timeline: Timeline, known: Circumstances) -> Iterable[Finding]
             f"split brain: {reign.source} turned up as MASTER of {reign.group} beside "
             f"{reign.predecessor} without announcing the addresses, so it was MASTER before, "
             "where this capture does not reach. The network between them was cut, or what it "
-            f"sent got lost, and that has healed{_settled(reign)}. (A frame forged in its name "
-            "looks the same.)",
+            f"sent got lost, and that has healed{_settled(reign)}. (An announcement that is "
+            "missing here, or a frame forged in its name, looks the same.)",
             "Find what was cut; let neighbours refresh their ARP caches, as the MASTER that "
             "stays announces nothing on the BSDs.",
             (reign.first_frame,),
@@ -287,7 +289,9 @@ def _without_master(timeline: Timeline, known: Circumstances) -> Iterable[Findin
             down = _master_down(lanes[group, last.source])
             frames: tuple[int, ...]
             if after is None:
-                without, allowed, frames = end - last.last, down, (last.last_frame,)
+                # Another one may be slower, and the capture end before it has begun.
+                without, allowed = end - last.last, down + _SLOWER
+                frames = (last.last_frame,)
             else:
                 without, allowed = after.start - last.last, _LONG_WITHOUT * down
                 frames = (last.last_frame, after.first_frame)
@@ -303,7 +307,8 @@ def _without_master(timeline: Timeline, known: Circumstances) -> Iterable[Findin
                     (last.source,),
                     f"{group} had no MASTER from {since:.2f} s {until}: {last.source} {how}, and "
                     + ("nobody took over." if after is None else f"{after.source} was next.")
-                    + f" Another member would have taken over after {down / SECOND:.1f} s."
+                    + f" Another member takes over after {down / SECOND:.1f} s, somewhat later "
+                    "with an advskew."
                     + (" No frame of any kind is in this capture from then." if empty else ""),
                     "See whether the group has another member that is up, in BACKUP, and on this "
                     "segment.",

@@ -264,7 +264,8 @@ def _fuzz_peer(spec: Spec, arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json({"part": "peer", "role": role, "frames": watched.sent, "seed": spec.seed})
     else:
-        verdict = "keeps to its role" if watched.finding is None else "left its role"
+        kept = "keeps to its role" if watched.was_master else "stays silent, and its host answers"
+        verdict = kept if watched.finding is None else "left its role"
         print(f"{watched.sent} frames sent with seed {spec.seed}: the peer, {role}, {verdict}")
     if watched.finding is None:
         return 0

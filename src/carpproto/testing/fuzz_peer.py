@@ -44,6 +44,7 @@ _OUTGOING = 4  # PACKET_OUTGOING, linux/if_packet.h
 _SHORTEST, _LONGEST = 14, 1514  # bytes of a frame without its checksum
 _ADVBASES = 2.0  # of silence, and the advskew, that a MASTER does not keep
 _QUESTIONS, _ANSWERS = 3, 0.5  # how often it is asked who has an address; seconds for an answer
+_OTHERS, _GONE = 64, 2.5  # MASTERs that are remembered; seconds of silence of one that is gone
 _ICMPV6, _SOLICITATION = 58, 135
 
 
@@ -126,6 +127,7 @@ class _Watch:
         self.socket = opened
         self.peer = peer
         self.answered = False
+        self.others: dict[Address, float] = {}  # when other MASTERs were heard last
         self.heard_at: float | None = None
         self.patience: float = LISTENS
 
@@ -183,10 +185,14 @@ class _Watch:
                 self.answered = True
         try:
             packet = peel(frame)
-            if packet is None or packet.source != self.peer:
+            if packet is None:
                 return
             advertisement: Advertisement = decode(packet.payload)
         except DecodeError:
+            return
+        if packet.source != self.peer:
+            if packet.source in self.others or len(self.others) < _OTHERS:
+                self.others[packet.source] = monotonic()
             return
         self.heard_at = monotonic()
         # Half-way between the next one and when it would be MASTER again if it stepped down.
@@ -197,7 +203,11 @@ class _Watch:
         if not was_master:
             if self.heard_at is None:
                 return None
-            return Finding("role", "the peer was silent, and advertises now")
+            text = "the peer was silent, and advertises now"
+            gone = [str(who) for who, at in self.others.items() if monotonic() - at > _GONE]
+            if gone:
+                text += f"; {', '.join(gone)} had fallen silent, so it may have been its turn"
+            return Finding("role", text)
         assert self.heard_at is not None
         if monotonic() - self.heard_at <= self.patience:
             return None
