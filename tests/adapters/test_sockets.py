@@ -20,6 +20,7 @@ from carpproto.core.addresses import GROUP_IPV4, GROUP_IPV6
 from carpproto.core.advertisement import PROTOCOL, Advertisement, encode
 from carpproto.core.errors import ConfigError
 from carpproto.core.frame import build, build_ip, peel, peel_ethernet
+from carpproto.core.profile import Identification
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the fakes speak as Linux does")
 
@@ -190,6 +191,24 @@ def test_one_frame_for_each_advertisement_with_its_header_kept() -> None:
     assert (found.hop_limit, found.traffic_class, found.payload) == (255, 0xE0, PAYLOAD)
     assert peel(third).traffic_class == 0x10  # type: ignore[union-attr]
     assert peel(fourth).source == V6  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("kind", Identification)
+def test_ids_as_the_profile_has_them(kind: Identification) -> None:
+    transport, near = packets(identification=kind)
+    for _ in range(12):
+        transport.send(sending())
+    seen = [peel(frame) for frame in near.sent]
+    ids = [packet.identification for packet in seen if packet is not None]
+    if kind is Identification.ZERO:
+        assert ids == [0] * 12
+    elif kind is Identification.COUNTING:
+        assert ids == list(range(1, 13))
+    else:
+        assert len(set(ids)) > 6
+        assert ids != sorted(ids)
+    transport.send(sending(family=6, source=V6, destination=GROUP_IPV6, traffic_class=0))
+    assert peel(near.sent[-1]).payload == PAYLOAD  # type: ignore[union-attr]
 
 
 def test_broadcast_goes_to_everybody() -> None:

@@ -11,6 +11,7 @@ import struct
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from random import getrandbits
 
 from carpproto.adapters.filter import NOTHING, attach, program
 from carpproto.adapters.raw import (
@@ -30,6 +31,7 @@ from carpproto.core.announcement import gratuitous_arp, neighbor_advertisement
 from carpproto.core.errors import ConfigError, DecodeError, shown
 from carpproto.core.events import DatagramReceived
 from carpproto.core.frame import build, peel_datagram
+from carpproto.core.profile import Identification
 
 _ETH_P_ALL = 3
 _SOL_PACKET = 263
@@ -45,8 +47,9 @@ class PacketTransport:
 
     ``groups`` are the multicast groups whose frames the network card is to take; with
     ``promiscuous`` it takes all. ``broadcast`` sends to the Ethernet broadcast address instead
-    of the group's. To a unicast peer the kernel sends, which knows its MAC. IPv4 id 0, as a
-    packet that is not to be fragmented may have it (RFC 6864).
+    of the group's. ``identification`` is what the IPv4 ids do: 0, as a packet that is not to be
+    fragmented may have it (RFC 6864), or as the systems do it that differ, see `Profile`. To a
+    unicast peer the kernel sends, which knows its MAC.
 
     Raises `OSError` for an unknown interface, `PermissionError` without CAP_NET_RAW, and
     `ConfigError` where the interface is no Ethernet.
@@ -59,11 +62,14 @@ class PacketTransport:
         groups: Iterable[Address] = tuple(GROUPS.values()),
         broadcast: bool = False,
         promiscuous: bool = False,
+        identification: Identification = Identification.ZERO,
     ) -> None:
         self._interface = interface
         self._groups = tuple(groups)
         self._broadcast = broadcast
         self._promiscuous = promiscuous
+        self._identification = identification
+        self._id = 0
         self._socket: socket.socket | None = None
         self._others: list[socket.socket] = []
         self._sender = Sender(interface)
@@ -125,9 +131,19 @@ class PacketTransport:
             or known[2:4] != (action.source_mac, action.traffic_class)
         ):
             known = self._headers[key] = self._header(action)
-        self._socket.send(known[4] + encode(action.advertisement))
+        header = known[4]
+        if action.family == 4 and self._identification is not Identification.ZERO:
+            header = self._header(action, self._next_id())[4]
+        self._socket.send(header + encode(action.advertisement))
 
-    def _header(self, action: SendAdvertisement) -> tuple[Address, Address, str, int, bytes]:
+    def _next_id(self) -> int:
+        counting = self._identification is Identification.COUNTING
+        self._id = (self._id + 1) & 0xFFFF if counting else getrandbits(16)
+        return self._id
+
+    def _header(
+        self, action: SendAdvertisement, identification: int = 0
+    ) -> tuple[Address, Address, str, int, bytes]:
         """What is before the advertisement, and what it depends on."""
         frame = build(
             bytes(LENGTH),
@@ -136,6 +152,7 @@ class PacketTransport:
             source_mac=self._present(action.source_mac),
             destination_mac=_BROADCAST if self._broadcast else None,
             traffic_class=action.traffic_class,
+            identification=identification,
         )
         ends = action.source, action.destination
         return (*ends, action.source_mac, action.traffic_class, frame[:-LENGTH])

@@ -18,6 +18,7 @@ from carpproto.core.addresses import GROUPS, Address, AddressLike, parse_address
 from carpproto.core.errors import ConfigError, shown
 from carpproto.core.events import DatagramReceived
 from carpproto.core.node import Node
+from carpproto.core.profile import Identification
 
 Kind = Literal["auto", "raw", "packet"]
 
@@ -165,6 +166,7 @@ def open_transport(
     kind: Kind = "auto",
     broadcast: bool = False,
     promiscuous: bool = False,
+    identification: Identification = Identification.ZERO,
 ) -> Transport:
     """Open a transport on an interface.
 
@@ -172,7 +174,8 @@ def open_transport(
     packet socket, which alone can send from the virtual MAC; "raw" is a raw IP socket; "auto"
     takes the first that this system has. ``broadcast`` sends to the Ethernet broadcast address, as
     ucarp's ``--nomcast``; ``promiscuous`` takes every frame from the interface, for a network card
-    that has no room for another multicast address. Both need a packet socket.
+    that has no room for another multicast address. Both need a packet socket, and only that heeds
+    ``identification``, what the IPv4 ids do: give it the profile's, to look like that system.
 
     Raises `ConfigError` for an unknown interface, for a group that is none, for what the system
     cannot do, and, as `PrivilegeError` in one line that says how to grant it, without privilege.
@@ -190,7 +193,11 @@ def open_transport(
             from carpproto.adapters.packet import PacketTransport
 
             return PacketTransport(
-                interface, groups=joined, broadcast=broadcast, promiscuous=promiscuous
+                interface,
+                groups=joined,
+                broadcast=broadcast,
+                promiscuous=promiscuous,
+                identification=identification,
             )
         from carpproto.adapters.raw import RawTransport
 

@@ -127,6 +127,7 @@ class Service:
                         groups=groups_of(self.node, name),
                         kind=cast(Kind, setup.transport),
                         broadcast=setup.broadcast,
+                        identification=self.node.profile.identification,
                     )
                 )
             )
