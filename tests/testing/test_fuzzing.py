@@ -400,9 +400,17 @@ def test_an_interrupt_ends_it_soon_and_says_what_is_noted(tmp_path: Path) -> Non
     noted = tmp_path / "fuzz.json"
     command = [sys.executable, "-m", "carpproto", "fuzz", CAPTURE, "--frames", "10000000"]
     command += ["--processes", "1", "--resume", str(noted)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
+
+    def heed() -> None:  # whoever started the tests in the background had it ignored
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    with subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=heed,  # noqa: PLW1509 - no thread runs here
+    ) as running:
         try:
-            # While processes are being started an interrupt may get lost, in Python itself.
             for _ in range(600):
                 if noted.exists() and json.loads(noted.read_text())["tally"]["faults"]:
                     break
