@@ -303,6 +303,7 @@ class Diagnosis:
         for group, source, frames, count in self._ears.doubled():
             replayed = self._tallies.get((Fault.REPLAY, (group, source), Doubt.REPEATED.value))
             if replayed is None:
+                # It explains the jumps, which are no replay then.
                 self._tallies.pop((Fault.REPLAY, (group, source), Doubt.JUMPED.value), None)
                 text = f"its advertisements of {group} come in two rows, by turns"
                 signs.setdefault(source, []).append((text, frames, count))

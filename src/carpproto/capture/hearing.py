@@ -113,9 +113,7 @@ class Ears:
                 return
             mine = memory.sources[source] = _Source()
         for other, its in memory.sources.items():
-            if other == source:
-                continue
-            if its.order < mine.order or mine.counter in (-1, its.counter):
+            if its.order < mine.order or other == source or mine.counter in (-1, its.counter):
                 continue
             if (its.counter + 1) % _COUNTERS == counter:
                 memory.followed[source, other] += 1
@@ -147,7 +145,7 @@ class Ears:
         return memory is not None and memory.echoed[source, other] >= _OFTEN
 
     def doubled(self) -> Iterator[tuple[Group, Address, tuple[int, ...], int]]:
-        """Sources whose counters run in two rows by turns: group, source, frames, how often."""
+        """Sources that two hosts advertise from: group, source, frames, how often it showed."""
         for (group, _), memory in self._memory.items():
             for source, seen in memory.sources.items():
                 if seen.changed_rows >= _OFTEN:

@@ -111,8 +111,8 @@ class Gap(NamedTuple):
     """Advertisements that are missing within a reign.
 
     Times in nanoseconds since 1970, ``interval`` in 1/256 s. ``sent`` is how many the sender sent
-    in that time by its counter, the one that ended the gap
-    included; None where its counter does not tell.
+    in that time by its counter, the one that ended the gap included; None where its counter does
+    not tell.
     """
 
     group: Group

@@ -405,7 +405,7 @@ def _reasons(shown: _Shown, traits: _Traits, late: float | None) -> tuple[str, .
     if shown.wrong_group_mac:
         said.append("an IPv4 multicast MAC around IPv6")
     if late is not None and late >= 0.0005:
-        said.append(f"advertises {abs(late) * 1000:.0f} ms late")
+        said.append(f"advertises {late * 1000:.0f} ms late")
     if traits.count < ENOUGH:
         said.append(f"only {traits.count} advertisement{'' if traits.count == 1 else 's'}")
     return tuple(said)

@@ -18,7 +18,7 @@ from carpproto.capture.timeline import Timeline
 from carpproto.core.addresses import Address
 
 _GAPS = 3  # gaps in what a source sends from which on it is bad
-_OUT_OF_ORDER = 10_000_000  # nanoseconds: what queues of one capturing host may mix up
+_OUT_OF_ORDER = 10_000_000  # nanoseconds: beyond what queues of one capturing host mix up
 _MOST = 0.7  # of a source's advertisements that come late: it is no loss, it is slow
 _EVEN = 1.2  # times the shortest of even intervals
 _NOT_WORTH_MENTION = 1_000_000  # nanoseconds out of order
@@ -145,7 +145,7 @@ def about_limits(timeline: Timeline, observer: Observer, senders: int) -> Iterab
             1,
         )
     if observer.backwards:
-        far = out_of_order(observer)
+        far = observer.furthest_back > _OUT_OF_ORDER
         yield Finding(
             Severity.BAD
             if far
@@ -194,11 +194,6 @@ def about_limits(timeline: Timeline, observer: Observer, senders: int) -> Iterab
             (),
             1,
         )
-
-
-def out_of_order(observer: Observer) -> bool:
-    """Whether frames are so far out of the order of time that nothing can be concluded."""
-    return observer.furthest_back > _OUT_OF_ORDER
 
 
 def about_announcements(timeline: Timeline) -> Iterable[Finding]:
